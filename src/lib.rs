@@ -1,0 +1,1 @@
+//! Admission control inside a server: who may run now, who waits, who is turned away.
