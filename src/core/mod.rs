@@ -11,3 +11,6 @@ pub(crate) mod user;
 pub(crate) mod users;
 pub(crate) mod waiter;
 pub(crate) mod word;
+
+#[cfg(all(test, admit_loom))]
+mod models;

@@ -281,6 +281,11 @@ impl<K: UserKey> Limiter<K> {
         Request::new(&self.0, user)
     }
 
+    #[cfg(all(test, admit_loom))]
+    pub(crate) fn core(&self) -> &Arc<Core<K>> {
+        &self.0
+    }
+
     #[inline]
     fn take_plain<Q>(&self, user: &Q) -> Option<Permit<K>>
     where
