@@ -3,6 +3,8 @@
 mod config;
 mod error;
 mod policy;
+#[cfg(any(test, feature = "spec"))]
+pub mod spec;
 
 pub use config::{
     ConfigError, ConfigFault, LimitConfig, LimitConfigBuilder, MAX_COUNT, MAX_IDLE_USERS, MAX_WAIT,
