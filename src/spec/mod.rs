@@ -55,6 +55,8 @@
 mod arrive;
 mod check;
 mod seen;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
