@@ -1,0 +1,171 @@
+//! Time, real or pretended.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where a limiter gets its time from.
+#[derive(Clone, Debug)]
+pub(crate) enum Clock {
+    Monotonic,
+    Fake(FakeClock),
+}
+
+impl Clock {
+    /// Nanoseconds since an instant in the past that is the same for all limiters.
+    pub(crate) fn now(&self) -> u64 {
+        match self {
+            Self::Monotonic => monotonic(),
+            Self::Fake(fake) => fake.nanos(),
+        }
+    }
+}
+
+fn monotonic() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    nanos(START.get_or_init(Instant::now).elapsed())
+}
+
+/// Saturates after 584 years.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Something with deadlines.
+pub(crate) trait Timed: Send + Sync {
+    /// The earliest deadline, in nanoseconds of the clock.
+    fn next_deadline(&self) -> Option<u64>;
+    /// Ends everything that is due.
+    fn end_due(&self, now: u64);
+    /// Says that nobody looks after these deadlines any more; false if there are some after all.
+    fn let_go(&self) -> bool;
+}
+
+/// Something that forgets what has been idle.
+pub(crate) trait Forgets: Send + Sync {
+    /// Whatever is idle and has not been seen idle before is idle since `now`.
+    fn mark_idle(&self, now: u64);
+    /// Forgets what has been idle long enough.
+    fn forget_idle(&self, now: u64);
+}
+
+/// A clock that stands still until it is told to go on, for tests of everything that depends on time.
+///
+/// Clones are one clock. Any number of limiters can go by it.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use admit::{FakeClock, LimitConfig, Limiter, Reason};
+///
+/// let clock = FakeClock::new();
+/// let config = LimitConfig::builder().max_concurrent_per_user(1).build()?;
+/// let limiter: Limiter = Limiter::with_clock(config, clock.clone())?;
+///
+/// let running = limiter.check_limits("ada")?;
+/// let waiting = limiter.check_limits("ada")?;
+/// clock.advance(Duration::from_secs(30));
+/// let error = waiting.wait().unwrap_err();
+/// assert!(matches!(error.reason(), Reason::QueueTimeout { .. }));
+/// # drop(running);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct FakeClock(Arc<Fake>);
+
+#[derive(Default)]
+struct Fake {
+    now: AtomicU64,
+    timed: Mutex<Vec<Arc<dyn Timed>>>,
+    forgets: Mutex<Vec<Weak<dyn Forgets>>>,
+}
+
+impl FakeClock {
+    /// A clock at zero.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The time since the clock was made.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.nanos())
+    }
+
+    fn nanos(&self) -> u64 {
+        // Ordering: Acquire pairs with the Release of `set`.
+        self.0.now.load(Ordering::Acquire)
+    }
+
+    fn set(&self, now: u64) {
+        // Ordering: Release: what was done at the old time comes before what is done at the new one.
+        self.0.now.fetch_max(now, Ordering::Release);
+    }
+
+    /// Lets time pass. Every waiter whose deadline is reached on the way is ended, in the order of the deadlines, and
+    /// every user who has been idle for the idle time is forgotten, before this returns. Wakers are called from here.
+    ///
+    /// # Panics
+    /// If a waker panics, after the others have been called.
+    pub fn advance(&self, by: Duration) {
+        let target = self.nanos().saturating_add(nanos(by));
+        self.each_forgetful(|limiter| limiter.mark_idle(self.nanos()));
+        loop {
+            let timed = list(&self.0.timed).clone();
+            let due = timed
+                .iter()
+                .filter_map(|timed| timed.next_deadline())
+                .filter(|&deadline| deadline <= target)
+                .min();
+            let Some(due) = due else { break };
+            self.set(due);
+            for timed in timed {
+                timed.end_due(due);
+            }
+            self.each_forgetful(|limiter| limiter.mark_idle(due));
+        }
+        self.set(target);
+        self.each_forgetful(|limiter| limiter.forget_idle(target));
+        // Outside the lock: the last reference to a gate may end here.
+        let mut idle = Vec::new();
+        list(&self.0.timed).retain(|timed| {
+            let keep = timed.next_deadline().is_some() || !timed.let_go();
+            if !keep {
+                idle.push(timed.clone());
+            }
+            keep
+        });
+    }
+
+    pub(crate) fn watch(&self, timed: Arc<dyn Timed>) {
+        list(&self.0.timed).push(timed);
+    }
+
+    pub(crate) fn add(&self, limiter: Weak<dyn Forgets>) {
+        let mut forgets = list(&self.0.forgets);
+        forgets.retain(|limiter| limiter.strong_count() > 0);
+        forgets.push(limiter);
+    }
+
+    fn each_forgetful(&self, f: impl Fn(&dyn Forgets)) {
+        let limiters: Vec<_> = list(&self.0.forgets)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for limiter in limiters {
+            f(&*limiter);
+        }
+    }
+}
+
+/// The lists stay good even if a waker panicked while `advance` ran: they are never left half changed.
+fn list<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for FakeClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FakeClock").field(&self.now()).finish()
+    }
+}

@@ -1,0 +1,133 @@
+//! A user at hand.
+
+use std::fmt;
+use std::future::Future;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::acquire::Acquire;
+use super::limiter::Limiter;
+use super::permit::Permit;
+use super::request::Request;
+use super::ticket::{Ticket, ask};
+use crate::UserKey;
+use crate::core::arrival::{Ask, take_global, take_plain, untake};
+use crate::core::user::User;
+use crate::error::OverloadError;
+
+/// A user without the look-up: the methods of [`Limiter`](crate::Limiter), without the key.
+///
+/// A handle is worth keeping where one user asks often, as for a connection. It does not keep its user from being
+/// forgotten when idle, nor does a reset end it: a handle that has become stale looks its user up by name again, at
+/// the price of doing so.
+///
+/// # Examples
+/// ```
+/// let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+/// let ada = limiter.user("ada");
+/// let permit = ada.try_acquire()?;
+/// assert_eq!(permit.user(), "ada");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct UserHandle<K: UserKey = String> {
+    limiter: Limiter<K>,
+    user: Arc<User<K>>,
+}
+
+impl<K: UserKey> UserHandle<K> {
+    pub(crate) fn new(limiter: Limiter<K>, user: Arc<User<K>>) -> Self {
+        Self { limiter, user }
+    }
+
+    /// The user.
+    pub fn key(&self) -> &K {
+        &self.user.key
+    }
+
+    /// The limiter it belongs to.
+    pub fn limiter(&self) -> &Limiter<K> {
+        &self.limiter
+    }
+
+    #[inline]
+    fn take_plain(&self) -> Option<Permit<K>> {
+        let slot: NonNull<User<K>> = take_plain(&self.user)?;
+        // SAFETY: the slot just taken.
+        if unsafe { take_global(slot) } {
+            // SAFETY: now both slots are ours.
+            return Some(unsafe { Permit::new(slot, Duration::ZERO, None) });
+        }
+        untake(&self.user);
+        None
+    }
+
+    /// A slot now, or nothing. Never queues.
+    ///
+    /// # Errors
+    /// Why there is no slot now.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit<K>, OverloadError> {
+        match self.take_plain() {
+            Some(permit) => Ok(permit),
+            None => ask(&self.user, Ask::Now, None)?.wait(),
+        }
+    }
+
+    /// Waits for a slot on an executor; see [`Limiter::acquire`](crate::Limiter::acquire).
+    pub fn acquire(&self) -> Acquire<K> {
+        Acquire::new(self.user.clone(), None, None)
+    }
+
+    /// Waits for a slot on this thread.
+    ///
+    /// # Errors
+    /// Why there is no slot.
+    #[inline]
+    pub fn acquire_blocking(&self) -> Result<Permit<K>, OverloadError> {
+        match self.take_plain() {
+            Some(permit) => Ok(permit),
+            None => ask(&self.user, Ask::Queue(None), None)?.wait(),
+        }
+    }
+
+    /// A slot or a place; never waits.
+    ///
+    /// # Errors
+    /// Why there is neither.
+    pub fn check_limits(&self) -> Result<Ticket<K>, OverloadError> {
+        ask(&self.user, Ask::Queue(None), None)
+    }
+
+    /// Waits on this thread, then runs `work` with a slot held. A panic gives the slot back.
+    ///
+    /// # Errors
+    /// Why there is no slot; `work` is not run then.
+    pub fn limit<T>(&self, work: impl FnOnce() -> T) -> Result<T, OverloadError> {
+        let _permit = self.acquire_blocking()?;
+        Ok(work())
+    }
+
+    /// Waits on the executor, then runs `work` with a slot held.
+    ///
+    /// # Errors
+    /// Why there is no slot; `work` is not polled then.
+    pub async fn limit_async<F: Future>(&self, work: F) -> Result<F::Output, OverloadError> {
+        let _permit = self.acquire().await?;
+        Ok(work.await)
+    }
+
+    /// A request with names or a timeout of its own.
+    pub fn request(&self) -> Request<K> {
+        Request::of(self.user.clone())
+    }
+}
+
+impl<K: UserKey + fmt::Debug> fmt::Debug for UserHandle<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserHandle")
+            .field("user", &self.user.key)
+            .finish_non_exhaustive()
+    }
+}

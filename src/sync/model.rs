@@ -1,0 +1,224 @@
+//! The primitives as the model checker explores them. Containers are ideal: each call is one step under loom's lock.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64 as Plain, Ordering as PlainOrdering};
+
+use loom::sync::Mutex;
+
+pub(crate) use loom::cell::UnsafeCell;
+pub(crate) use loom::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence,
+};
+
+/// Steps of the reclamation clock: not explored, only counted.
+static CLOCK: Plain = Plain::new(1);
+
+fn tick() -> u64 {
+    CLOCK.fetch_add(1, PlainOrdering::Relaxed)
+}
+
+/// A pin. It keeps what it retires until the end of the run, and proves instead that nothing is reached by a pin that is
+/// younger than its retirement.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    since: u64,
+}
+
+pub(crate) fn pin() -> Guard {
+    Guard { since: tick() }
+}
+
+impl Guard {
+    /// # Safety
+    /// As in production. Nothing is freed here: what a model leaks ends with its process.
+    pub(crate) unsafe fn retire_box<T: Send + 'static>(&self, _boxed: *mut T) {}
+
+    /// # Safety
+    /// As in production; the count is given back at once, since a model's test holds the waiters it looks at.
+    pub(crate) unsafe fn retire_arc<T: Send + Sync + 'static>(&self, _count: *const T) {}
+
+    pub(crate) fn check(&self, retired_at: &RetiredAt) {
+        let at = retired_at.0.load(PlainOrdering::Relaxed);
+        assert!(
+            at == 0 || self.since < at,
+            "L4: a pin reached what had been retired before it"
+        );
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RetiredAt(Plain);
+
+impl RetiredAt {
+    pub(crate) const fn new() -> Self {
+        Self(Plain::new(0))
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(tick(), PlainOrdering::Relaxed);
+    }
+}
+
+pub(crate) trait Keyed: Send + Sync {
+    type Key: Hash + Eq;
+    fn key(&self) -> &Self::Key;
+}
+
+/// The users by name: a list, looked through under one lock.
+pub(crate) struct Map<E: Keyed>(Mutex<Vec<Arc<E>>>);
+
+impl<E: Keyed> Map<E> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn lock(&self) -> loom::sync::MutexGuard<'_, Vec<Arc<E>>> {
+        self.0.lock().expect("no model panics under the lock")
+    }
+
+    pub(crate) fn find<Q, R>(&self, key: &Q, f: impl FnOnce(&Arc<E>) -> R) -> Option<R>
+    where
+        E::Key: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.lock()
+            .iter()
+            .find(|entry| entry.key().borrow() == key)
+            .map(f)
+    }
+
+    pub(crate) fn insert(&self, entry: &Arc<E>, valid: impl FnOnce() -> bool) -> Inserted<E> {
+        let mut all = self.lock();
+        if let Some(found) = all.iter().find(|found| found.key() == entry.key()) {
+            return Inserted::Found(found.clone());
+        }
+        if valid() {
+            all.push(entry.clone());
+            Inserted::New
+        } else {
+            Inserted::Outdated
+        }
+    }
+
+    pub(crate) fn remove(&self, entry: &Arc<E>, dies: impl FnOnce() -> bool) -> bool {
+        let mut all = self.lock();
+        let Some(at) = all.iter().position(|found| Arc::ptr_eq(found, entry)) else {
+            return false;
+        };
+        if !dies() {
+            return false;
+        }
+        let gone = all.swap_remove(at);
+        drop(all);
+        drop(gone);
+        true
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<E>> {
+        self.lock().clone()
+    }
+}
+
+pub(crate) enum Inserted<E> {
+    New,
+    Found(Arc<E>),
+    Outdated,
+}
+
+pub(crate) struct Ordered<K, V>(Mutex<BTreeMap<K, V>>);
+
+impl<K: Ord + Copy, V: Clone> Ordered<K, V> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    fn lock(&self) -> loom::sync::MutexGuard<'_, BTreeMap<K, V>> {
+        self.0.lock().expect("no model panics under the lock")
+    }
+
+    pub(crate) fn insert(&self, key: K, value: V) {
+        self.lock().insert(key, value);
+    }
+
+    pub(crate) fn remove(&self, key: K) -> bool {
+        let gone = self.lock().remove(&key);
+        gone.is_some()
+    }
+
+    pub(crate) fn first(&self) -> Option<(K, V)> {
+        self.lock()
+            .first_key_value()
+            .map(|(key, value)| (*key, value.clone()))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+}
+
+pub(crate) struct Queue<T>(Mutex<VecDeque<T>>);
+
+impl<T> Queue<T> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(VecDeque::new()))
+    }
+
+    fn lock(&self) -> loom::sync::MutexGuard<'_, VecDeque<T>> {
+        self.0.lock().expect("no model panics under the lock")
+    }
+
+    pub(crate) fn push(&self, value: T) {
+        self.lock().push_back(value);
+    }
+
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.lock().pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+pub(crate) struct Swap<T>(Mutex<Arc<T>>);
+
+impl<T> Swap<T> {
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    fn lock(&self) -> loom::sync::MutexGuard<'_, Arc<T>> {
+        self.0.lock().expect("no model panics under the lock")
+    }
+
+    pub(crate) fn get(&self) -> Arc<T> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn peek<R>(&self, f: impl FnOnce(&T) -> R) -> R {
+        f(&self.get())
+    }
+
+    pub(crate) fn set(&self, value: Arc<T>) {
+        let old = std::mem::replace(&mut *self.lock(), value);
+        drop(old);
+    }
+
+    pub(crate) fn replace(&self, old: &Arc<T>, new: Arc<T>) -> bool {
+        let mut current = self.lock();
+        if !Arc::ptr_eq(&current, old) {
+            return false;
+        }
+        let old = std::mem::replace(&mut *current, new);
+        drop(current);
+        drop(old);
+        true
+    }
+
+    pub(crate) fn is(&self, value: &Arc<T>) -> bool {
+        Arc::ptr_eq(&self.lock(), value)
+    }
+}
