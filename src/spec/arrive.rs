@@ -12,8 +12,12 @@ impl<K: Clone + Ord + Hash> Model<K> {
     pub(super) fn arrive(&mut self, user: &K) -> Id {
         let id = self.arrivals;
         self.arrivals += 1;
-        if !self.closed {
-            self.users.entry(user.clone()).or_default().last_seen = self.now;
+        if !self.closed && !self.users.contains_key(user) {
+            let newcomer = User {
+                idle_since: self.now,
+                ..User::default()
+            };
+            self.users.insert(user.clone(), newcomer);
         }
         id
     }

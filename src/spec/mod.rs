@@ -116,8 +116,8 @@ struct User {
     /// Slots, granted ones included.
     held: u32,
     line: VecDeque<Id>,
-    /// The last time a request of his came, or gave up a slot or a place.
-    last_seen: Duration,
+    /// When he was first seen, or last gave up a slot or a place. Being refused is not being there.
+    idle_since: Duration,
 }
 
 impl User {
@@ -244,7 +244,7 @@ impl<K: Clone + Ord + Hash> Model<K> {
         self.expire(then);
         self.now = then;
         let long_enough = self.config.idle_timeout;
-        self.forget_idle(|user| then - user.last_seen >= long_enough);
+        self.forget_idle(|user| then - user.idle_since >= long_enough);
     }
 
     /// Another config takes effect, all of it in one step: no slot is granted under some of the

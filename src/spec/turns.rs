@@ -30,7 +30,7 @@ impl<K: Clone + Ord + Hash> Model<K> {
             State::Waiting => user.line.retain(|&other| other != id),
             _ => user.held -= 1,
         }
-        user.last_seen = self.now;
+        user.idle_since = self.now;
         // A user made ready by his own slot joins the ring before the global slot goes round, but
         // at its end.
         self.settle(&request.user);
