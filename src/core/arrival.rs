@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::deadline;
 use super::dispatch::{Inherit, Spent, Work, with_duty};
 use super::gate::GateRef;
-use super::line::Occupant;
+use super::line::{Occupant, Position};
 use super::totals::Tally;
 use super::user::User;
 use super::waiter::{Outcome, State, Waiter};
@@ -296,8 +296,11 @@ fn enrol<K: UserKey>(work: &mut Work<K>, waiter: &Arc<Waiter<K>>) -> Option<Outc
     let enrolled = user
         .line()
         .enrol(occupant, |position| waiter.cell.set(position), work.guard());
-    let outcome = Outcome::from_message(enrolled.err()?);
+    let (message, position) = enrolled.err()?;
+    let outcome = Outcome::from_message(message);
+    waiter.cell.set(Position::NONE);
     work.leave_arrivals(waiter, occupant);
+    user.line().settle(position, work.guard());
     if !outcome.is_eviction() {
         give_places(user);
     }

@@ -11,6 +11,7 @@
 //! - **D3** places are free before their waiter can learn that he is out.
 //! - **D4** wakers run last, with nothing in hand, nothing pinned and nothing locked.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(crate) struct Work<K: UserKey> {
     guard: Guard,
     /// A user whose ring bit is ours to honour.
     owed: Option<Arc<User<K>>>,
+    /// More of them, when one operation makes many users ready; they are honoured in turn.
+    owed_too: VecDeque<Arc<User<K>>>,
     /// Global slots in hand.
     slots: u32,
     wakes: Wakes,
@@ -113,6 +116,7 @@ impl<K: UserKey> Work<K> {
             gate,
             guard: pin(),
             owed: None,
+            owed_too: VecDeque::new(),
             slots: 0,
             wakes: Wakes::default(),
             now: None,
@@ -146,13 +150,23 @@ impl<K: UserKey> Work<K> {
     /// Honours all that is owed.
     pub(crate) fn settle(&mut self) {
         loop {
-            if let Some(user) = self.owed.take() {
+            if let Some(user) = self.next_owed() {
                 self.enter(user);
             } else if self.slots > 0 {
                 self.slots -= 1;
                 self.pass_on();
             } else {
                 break;
+            }
+        }
+    }
+
+    fn next_owed(&mut self) -> Option<Arc<User<K>>> {
+        match self.owed.take() {
+            Some(user) if self.owed_too.is_empty() => Some(user),
+            user => {
+                self.owed_too.extend(user);
+                self.owed_too.pop_front()
             }
         }
     }
@@ -223,8 +237,9 @@ impl<K: UserKey> Work<K> {
                     self.leave_ring(&user);
                 }
             }
-            Err(_granted) => {
+            Err((_granted, position)) => {
                 user.ring().set(Position::NONE);
+                self.gate.ring().settle(position, &self.guard);
                 // SAFETY: the cell did not take the count.
                 drop(unsafe { Arc::from_raw(counted) });
                 self.serve(user);
@@ -370,7 +385,7 @@ impl<K: UserKey> Work<K> {
                 .arrivals()
                 .withdraw(position, occupant, true, &self.guard);
             debug_assert!(left, "only the one who claimed a waiter takes it out");
-            self.gate.arrivals().settle(position, &self.guard);
+            self.gate.arrivals().leave(position, true, &self.guard);
         }
     }
 
@@ -414,9 +429,7 @@ impl<K: UserKey> Work<K> {
             return false;
         }
         self.tell(waiter, waiter.occupant(), outcome, inherit);
-        if paid {
-            user.line().settle(position, &self.guard);
-        }
+        user.line().leave(position, paid, &self.guard);
         // SAFETY: the count of the cell, which is ours with the cell.
         unsafe { self.guard.retire_arc(Arc::as_ptr(waiter)) };
         self.leave_if_unready(user);
@@ -478,7 +491,7 @@ impl<K: UserKey> Work<K> {
                 .withdraw(position, user.occupant(), true, &self.guard);
             if left {
                 user.ring().set(Position::NONE);
-                self.gate.ring().settle(position, &self.guard);
+                self.gate.ring().leave(position, true, &self.guard);
                 // SAFETY: the count of the cell, which is ours with the cell; `user` keeps its own.
                 unsafe { Arc::decrement_strong_count(Arc::as_ptr(user)) };
             }
@@ -521,15 +534,22 @@ impl<K: UserKey> Work<K> {
         }
     }
 
-    /// A new limit for one user.
-    pub(crate) fn set_user_limit(&mut self, user: &Arc<User<K>>, limit: u32) {
-        let moved = user.word.apply(|word| with_duty(word.with_limit(limit)));
-        self.owe(user, moved);
-        self.settle();
+    /// A new limit for one user that is no higher than the old one.
+    pub(crate) fn shrink_user(&mut self, user: &Arc<User<K>>, limit: u32) {
+        user.word.apply(|word| word.with_limit(limit));
         if limit == 0 {
             self.close_line(user, self.end_of(user));
         }
         self.leave_if_unready(user);
+    }
+
+    /// A new limit for one user that is higher. Those who become ready by it are served when all have been told, each
+    /// in turn.
+    pub(crate) fn grow_user(&mut self, user: &Arc<User<K>>, limit: u32) {
+        let (old, new) = user.word.apply(|word| with_duty(word.with_limit(limit)));
+        if new.has(RING) && !old.has(RING) {
+            self.owed_too.push_back(user.clone());
+        }
     }
 
     /// The deadline of a waiter has passed.

@@ -15,9 +15,12 @@
 //! | a pointer | `TAKEN` | `next` | served: the pointer, and the duty to tell, are the server's |
 //! | a pointer | `SKIP` | `withdraw` | gave up, and his unit is gone with him; `next` passes over it |
 //! | a pointer | `UNPAID` | `withdraw` | gave up, his unit is in somebody's hand: the `next` that comes here used it up |
+//! | `UNPAID` | `PAID` | `next` | it came, before the leaver had told the waiter |
+//! | `UNPAID` | `LEFT` | `leave` | the leaver has told, before it came |
 //!
-//! A cell is *settled* when nobody will look at it again: by `enrol` for a message, by the server for `TAKEN` once he
-//! has told the waiter, by the leaver for `SKIP`, by `next` for `UNPAID`.
+//! A cell is *settled* when nobody will look at it again, and never before whoever can name its position has been told:
+//! by the server for `TAKEN` once he has told the waiter, by the leaver for `SKIP` and `PAID` once he has told, by
+//! `next` for `LEFT`, by the one who finds a message once he has withdrawn the position.
 //!
 //! # The row
 //! Cells stand in segments, linked both ways. `head` and `tail` are where to start looking for the next cell to serve
@@ -29,10 +32,10 @@
 //! - **L1** each cell is taken by at most one server, and each unit resolves exactly one cell.
 //! - **L2** a removed segment has a successor: the last one is pinned by `tail`, which moves on only to a later one.
 //! - **L3** ids along `next` rise, along `prev` fall; `next` of a segment only rises, `prev` only falls.
-//! - **L4** when a segment is retired, no segment that a later pin can reach links to it. Its remover has seen, with
-//!   both neighbours alive at the end, a left neighbour alive whose `next` passes it by and a right one whose `prev`
-//!   does; L3 keeps it so. A stale relink would need a neighbour that was alive in between to be overlooked, and
-//!   removal is for ever.
+//! - **L4** a link is written only to a segment that the writer has pinned, so never to a removed one; and only over
+//!   removed ones. Before a segment is retired, its remover has had both neighbours pinned at one instant, the left
+//!   one's `next` passing it by and the right one's `prev`. No path from `head` or `tail` gets around a segment that is
+//!   alive, so no pin taken later reaches what was retired.
 
 use std::ptr;
 
@@ -49,8 +52,10 @@ const EMPTY: u64 = 0;
 const SKIP: u64 = 1;
 const UNPAID: u64 = 3;
 const TAKEN: u64 = 5;
+const PAID: u64 = 9;
+const LEFT: u64 = 11;
 
-/// A message left in a cell: odd, and none of the marks above.
+/// A message left in a cell: odd, and none of the marks above, which do not end in 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Message(u64);
 
@@ -199,13 +204,14 @@ impl Line {
     }
 
     /// Takes the next cell for `occupant`, who has been counted. `known` learns the position before anybody can meet
-    /// the occupant there. `Err` is the message that a server had left in the cell.
+    /// the occupant there. `Err` is the message that a server had left in the cell, which the caller settles once
+    /// nobody can learn the position any more.
     pub(crate) fn enrol(
         &self,
         occupant: Occupant,
         known: impl FnOnce(Position),
         guard: &Guard,
-    ) -> Result<Position, Message> {
+    ) -> Result<Position, (Message, Position)> {
         // Ordering: Acquire, before the index is taken: `tail` then stands at or before the segment of that index,
         // since it was moved only for smaller ones.
         let start = self.tail.load(Ordering::Acquire);
@@ -226,8 +232,7 @@ impl Line {
             Ok(_) => Ok(position),
             Err(message) => {
                 debug_assert_eq!(message & 7, 7);
-                self.settle(position, guard);
-                Err(Message(message))
+                Err((Message(message), position))
             }
         }
     }
@@ -254,10 +259,11 @@ impl Line {
                 let (to, served) = match seen {
                     EMPTY => (message.0, Served::Left),
                     SKIP => break,
-                    UNPAID => {
+                    LEFT => {
                         self.settle(position, guard);
                         return Served::Unpaid;
                     }
+                    UNPAID => (PAID, Served::Unpaid),
                     occupant => {
                         debug_assert_eq!(occupant & 1, 0, "a cell is served once");
                         (TAKEN, Served::Waiter(Occupant(occupant), position))
@@ -273,8 +279,8 @@ impl Line {
         }
     }
 
-    /// Leaves the cell, with a unit in hand (`paid`: the caller then settles the cell) or without. False if it was
-    /// resolved meanwhile.
+    /// Gives up the cell, with a unit in hand (`paid`) or without. False if it was resolved meanwhile. Once the occupant
+    /// has been told, the caller finishes with [`leave`](Self::leave).
     pub(crate) fn withdraw(
         &self,
         position: Position,
@@ -291,6 +297,19 @@ impl Line {
             .is_ok()
     }
 
+    /// The second half of `withdraw`: the occupant has been told.
+    pub(crate) fn leave(&self, position: Position, paid: bool, guard: &Guard) {
+        let segment = self.at(position, guard);
+        // Ordering: AcqRel: whichever of the two comes second settles, after what the first one did.
+        let is_ours = paid
+            || segment.cells[position.cell()]
+                .compare_exchange(UNPAID, LEFT, Ordering::AcqRel, Ordering::Acquire)
+                .is_err();
+        if is_ours {
+            self.settle(position, guard);
+        }
+    }
+
     /// Nobody will look at this cell again.
     pub(crate) fn settle(&self, position: Position, guard: &Guard) {
         let segment = self.at(position, guard);
@@ -305,11 +324,13 @@ impl Line {
     /// Looks at those who wait, first to last, until `look` says stop.
     pub(crate) fn scan(&self, mut look: impl FnMut(Occupant, Position) -> bool, guard: &Guard) {
         let mut at = self.head.load(Ordering::Acquire);
+        let mut leads = true;
         loop {
             let segment = self.see(at, guard);
             let next = segment.next.load(Ordering::Acquire);
-            if !next.is_null() && segment.state.load(Ordering::Acquire) % PIN == CELLS {
-                // Only a scan moves the head of a row that is never served.
+            leads &= !next.is_null() && segment.state.load(Ordering::Acquire) % PIN == CELLS;
+            if leads {
+                // Only a scan moves the head of a row that is never served, and only over what is settled.
                 self.advance(&self.head, next, guard);
             }
             for (number, cell) in segment.cells.iter().enumerate() {
@@ -450,32 +471,61 @@ impl Line {
 
     /// Takes a removed segment out of the row and retires it. Called once for each, by whoever removed it.
     fn unlink(&self, segment: &Segment, guard: &Guard) {
-        loop {
-            let right = self.alive_right(segment, guard);
-            let left = self.alive_left(segment, guard);
-            if let Some(left) = left {
-                pass_by(&left.next, right, guard, self, |at| at.id > segment.id);
-            }
-            let to = left.map_or(ptr::null_mut(), |left| ptr::from_ref(left).cast_mut());
-            // Ordering: as for `next`; null is further left than everything.
-            let mut prev = right.prev.load(Ordering::Acquire);
-            while !prev.is_null() && self.see(prev, guard).id >= segment.id {
-                match right
-                    .prev
-                    .compare_exchange(prev, to, Ordering::AcqRel, Ordering::Acquire)
-                {
-                    Ok(_) => break,
-                    Err(now) => prev = now,
-                }
-            }
-            if !right.is_removed() && !left.is_some_and(Segment::is_removed) {
-                break;
-            }
+        let (left, right) = self.pin_neighbours(segment, guard);
+        let to_right = ptr::from_ref(right).cast_mut();
+        let to_left = left.map_or(ptr::null_mut(), |left| ptr::from_ref(left).cast_mut());
+        if let Some(left) = left {
+            self.relink(&left.next, to_right, |at| at.id <= segment.id, guard);
         }
+        self.relink(&right.prev, to_left, |at| at.id >= segment.id, guard);
         segment.retired_at.set();
         // SAFETY: made by `Box::into_raw` in `new` or `find`; removal happens once, so this is called once; L4 says
         // that a later pin does not reach it.
         unsafe { guard.retire_box(ptr::from_ref(segment).cast_mut()) };
+        // A neighbour that was removed but for our pin is ours to unlink. That takes somebody else's step between our
+        // two, so this does not go deep.
+        self.unpin(right, guard);
+        if let Some(left) = left {
+            self.unpin(left, guard);
+        }
+    }
+
+    /// The nearest segments that are alive, kept so: all between them have been removed. None on the left if all there
+    /// have been.
+    fn pin_neighbours<'g>(
+        &self,
+        segment: &Segment,
+        guard: &'g Guard,
+    ) -> (Option<&'g Segment>, &'g Segment) {
+        loop {
+            let right = self.alive_right(segment, guard);
+            if !right.try_pin() {
+                continue;
+            }
+            let left = self.alive_left(segment, guard);
+            if left.is_none_or(Segment::try_pin) {
+                return (left, right);
+            }
+            self.unpin(right, guard);
+        }
+    }
+
+    /// Moves a link past the removed segments that it still leads to. Null leads past everything on the left.
+    fn relink(
+        &self,
+        link: &AtomicPtr<Segment>,
+        to: *mut Segment,
+        leads_to_removed: impl Fn(&Segment) -> bool,
+        guard: &Guard,
+    ) {
+        // Ordering: AcqRel and Acquire: who follows the link sees the segment set up.
+        let mut at = link.load(Ordering::Acquire);
+        while !at.is_null() && leads_to_removed(self.see(at, guard)) {
+            match link.compare_exchange(at, to, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(now) => at = now,
+            }
+        }
     }
 
     fn alive_left<'g>(&self, segment: &Segment, guard: &'g Guard) -> Option<&'g Segment> {
@@ -498,25 +548,6 @@ impl Line {
                 return right;
             }
             at = right.next.load(Ordering::Acquire);
-        }
-    }
-}
-
-/// Lifts `next` to `right` unless it has passed the removed segment already.
-fn pass_by(
-    next: &AtomicPtr<Segment>,
-    right: &Segment,
-    guard: &Guard,
-    line: &Line,
-    passed: impl Fn(&Segment) -> bool,
-) {
-    let to = ptr::from_ref(right).cast_mut();
-    // Ordering: AcqRel and Acquire: who follows the link sees the segment set up.
-    let mut at = next.load(Ordering::Acquire);
-    while !passed(line.see(at, guard)) {
-        match next.compare_exchange(at, to, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => break,
-            Err(now) => at = now,
         }
     }
 }

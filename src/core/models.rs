@@ -157,6 +157,37 @@ fn giving_up_while_being_granted_passes_the_slot_on() {
     });
 }
 
+/// D2: the only waiter gives up while the slot comes to him; the slot is not left for somebody who never comes.
+#[test]
+fn the_only_waiter_who_gives_up_while_being_granted_leaves_the_slot_free() {
+    explore(|| {
+        let scene = scene(1, 1);
+        let held = scene.user(1).try_acquire().expect("a slot");
+        let goes = scene.place(1);
+        let releases = thread::spawn(move || drop(held));
+        drop(goes);
+        releases.join().expect("no panic");
+        drop(scene.user(1).try_acquire().expect("free again"));
+        scene.at_rest();
+    });
+}
+
+/// W3: who releases while other users wait puts his own next behind them, and nobody is forgotten.
+#[test]
+fn a_release_puts_the_users_next_into_the_ring() {
+    explore(|| {
+        let scene = scene(1, 1);
+        let held = scene.user(1).try_acquire().expect("a slot");
+        let (own, other) = (scene.place(1), scene.place(2));
+        let releases = thread::spawn(move || drop(held));
+        let waits = thread::spawn(move || patient(own));
+        patient(other);
+        waits.join().expect("no panic");
+        releases.join().expect("no panic");
+        scene.at_rest();
+    });
+}
+
 /// D2, W3: the same when the next is another user, in the ring.
 #[test]
 fn a_user_who_gives_up_while_served_passes_the_slot_to_the_next_user() {
@@ -201,6 +232,31 @@ fn an_eviction_that_meets_a_grant_loses_neither_slot_nor_place() {
         }
         releases.join().expect("no panic");
         newcomer.join().expect("no panic");
+        scene.at_rest();
+    });
+}
+
+/// D3: of two who arrive at one place, one evicts the other, also before he is in his cell; the place is one.
+#[test]
+fn evicting_somebody_who_is_still_arriving_takes_over_his_place() {
+    explore(|| {
+        let scene = scene_with(LimitConfig {
+            max_concurrent_per_user: 1,
+            max_queue_size_per_user: 1,
+            max_concurrent_global: 1,
+            overload_policy: OverloadPolicy::DropOldest,
+            ..LimitConfig::default()
+        });
+        let ada = scene.user(1);
+        let held = ada.try_acquire().expect("a slot");
+        let other = ada.clone();
+        let arrives = thread::spawn(move || other.check_limits());
+        let one = ada.check_limits();
+        let two = arrives.join().expect("no panic");
+        let waiting = scene.limiter.core().gate().places().fill().waiting;
+        assert_eq!(waiting, 1, "one place, one waiter");
+        drop((one, two));
+        drop(held);
         scene.at_rest();
     });
 }

@@ -117,6 +117,10 @@ impl<K: UserKey> Core<K> {
                 (*gate).clone(),
                 Arc::downgrade(self),
             ));
+            if is_closed {
+                // He will be refused, and need not be known for that.
+                return user;
+            }
             let inserted = self.users.insert(&user, || {
                 self.shared.config.is(&config)
                     && self.gate.is(&gate)
@@ -176,7 +180,8 @@ impl<K: UserKey> Core<K> {
         true
     }
 
-    /// Brings every word in line with the snapshot.
+    /// Brings every word in line with the snapshot: first whatever shrinks, then what grows, the global level around
+    /// the users. So nobody is served under one limit that is new and another that is old.
     fn push(&self) {
         let config = self.shared.config.get();
         let is_closed = self.shared.is_closed();
@@ -184,12 +189,36 @@ impl<K: UserKey> Core<K> {
         let limits = gate_limits(&config);
         gate.set_retry_after(limits.retry_after);
         gate.places().set_bound(limits.queue);
-        let mut work = Work::new(gate);
-        work.set_global_limit(limits.concurrent);
-        work.run();
+        let set_global = |now: bool| {
+            if now && gate.word.load().limit() != limits.concurrent {
+                let mut work = Work::new(gate.clone());
+                work.set_global_limit(limits.concurrent);
+                work.run();
+            }
+        };
+        let grows = gate.word.load().limit() < limits.concurrent;
+        set_global(!grows);
+        let mut growing = Vec::new();
         for user in self.all() {
-            set_limits(&user, user_limits(&config, is_closed, &user.key));
+            let limits = user_limits(&config, is_closed, &user.key);
+            user.places.set_bound(limits.max_queue_size);
+            let limit = user.word.load().limit();
+            if limits.max_concurrent < limit {
+                shrink(&user, limits.max_concurrent);
+            } else if limits.max_concurrent > limit {
+                growing.push((user, limits.max_concurrent));
+            }
         }
+        let mut work = Work::new(gate.clone());
+        for (user, limit) in growing {
+            if user.gate.is(&gate) {
+                work.grow_user(&user, limit);
+            }
+        }
+        work.run();
+        set_global(grows);
+        // A bound that grew lets those count as queued who were blocked.
+        gate.note_waiting(gate.places().fill().queued());
     }
 
     pub(crate) fn close(&self) {
@@ -198,7 +227,8 @@ impl<K: UserKey> Core<K> {
         let gate = self.gate();
         gate.word.apply(|word| word.with(CLOSED));
         for user in self.all() {
-            set_limits(&user, NOTHING);
+            user.places.set_bound(0);
+            shrink(&user, 0);
         }
         self.tell_if_drained(&gate);
     }
@@ -370,13 +400,10 @@ impl<K: UserKey> Drop for Core<K> {
 
 const NOTHING: UserLimits = UserLimits::new(0, 0);
 
-fn set_limits<K: UserKey>(user: &Arc<User<K>>, limits: UserLimits) {
-    user.places.set_bound(limits.max_queue_size);
-    if user.word.load().limit() != limits.max_concurrent {
-        let mut work = Work::new(user.gate.clone());
-        work.set_user_limit(user, limits.max_concurrent);
-        work.run();
-    }
+fn shrink<K: UserKey>(user: &Arc<User<K>>, limit: u32) {
+    let mut work = Work::new(user.gate.clone());
+    work.shrink_user(user, limit);
+    work.run();
 }
 
 /// What a config means for one user. Switched off, it means all that can be counted.

@@ -250,9 +250,15 @@ impl<K: Clone + Ord + Hash> Model<K> {
     /// Another config takes effect, all of it in one step: no slot is granted under some of the
     /// old limits and some of the new.
     pub fn reload(&mut self, config: LimitConfig<K>) {
-        self.config = config;
         let users: Vec<K> = self.users.keys().cloned().collect();
-        for user in &users {
+        self.reload_in_order(config, &users);
+    }
+
+    /// The same. Users whom one reload makes ready join the ring in no promised order; this one takes an order, of all
+    /// known users.
+    pub fn reload_in_order(&mut self, config: LimitConfig<K>, users: &[K]) {
+        self.config = config;
+        for user in users {
             self.settle(user);
         }
         for id in self.all_waiting() {
