@@ -1,10 +1,9 @@
 //! Time, real or pretended.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
-
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 /// Where a limiter gets its time from.
 #[derive(Clone, Debug)]
@@ -78,9 +77,15 @@ pub struct FakeClock(Arc<Fake>);
 #[derive(Default)]
 struct Fake {
     now: AtomicU64,
-    timed: Mutex<Vec<Arc<dyn Timed>>>,
-    forgets: Mutex<Vec<Weak<dyn Forgets>>>,
+    timed: List<Arc<dyn Timed>>,
+    forgets: List<Weak<dyn Forgets>>,
 }
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "a pretended clock is for tests; no request on the real clock comes here"
+)]
+type List<T> = std::sync::Mutex<Vec<T>>;
 
 impl FakeClock {
     /// A clock at zero.
@@ -160,7 +165,7 @@ impl FakeClock {
 }
 
 /// The lists stay good even if a waker panicked while `advance` ran: they are never left half changed.
-fn list<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn list<T>(lock: &List<T>) -> MutexGuard<'_, Vec<T>> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
