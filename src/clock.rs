@@ -89,11 +89,27 @@ type List<T> = std::sync::Mutex<Vec<T>>;
 
 impl FakeClock {
     /// A clock at zero.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(admit::FakeClock::new().now(), Duration::ZERO);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The time since the clock was made.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let clock = admit::FakeClock::new();
+    /// clock.advance(Duration::from_millis(250));
+    /// assert_eq!(clock.now(), Duration::from_millis(250));
+    /// ```
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.nanos())
     }
@@ -113,6 +129,19 @@ impl FakeClock {
     ///
     /// # Panics
     /// If a waker panics, after the others have been called.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use admit::{FakeClock, LimitConfig, Limiter};
+    ///
+    /// let clock = FakeClock::new();
+    /// let limiter: Limiter = Limiter::with_clock(LimitConfig::default(), clock.clone())?;
+    /// limiter.try_acquire("ada")?.release();
+    /// clock.advance(Duration::from_secs(60)); // the idle time
+    /// assert_eq!(limiter.stats().total_users, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn advance(&self, by: Duration) {
         let target = self.nanos().saturating_add(nanos(by));
         self.each_forgetful(|limiter| limiter.mark_idle(self.nanos()));
