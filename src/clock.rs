@@ -6,10 +6,11 @@ use std::sync::{Arc, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Where a limiter gets its time from.
-#[derive(Clone, Debug)]
 pub(crate) enum Clock {
     Monotonic,
-    Fake(FakeClock),
+    /// A limiter shares the time of a pretended clock, but does not keep its lists, which refer to the limiter: when
+    /// nobody is left to move the clock, no deadline will pass any more.
+    Fake(Arc<AtomicU64>, Weak<Lists>),
 }
 
 impl Clock {
@@ -17,7 +18,8 @@ impl Clock {
     pub(crate) fn now(&self) -> u64 {
         match self {
             Self::Monotonic => monotonic(),
-            Self::Fake(fake) => fake.nanos(),
+            // Ordering: Acquire pairs with the Release of `set`.
+            Self::Fake(time, _) => time.load(Ordering::Acquire),
         }
     }
 }
@@ -52,7 +54,8 @@ pub(crate) trait Forgets: Send + Sync {
 
 /// A clock that stands still until it is told to go on, for tests of everything that depends on time.
 ///
-/// Clones are one clock. Any number of limiters can go by it.
+/// Clones are one clock. Any number of limiters can go by it. Keep a clone for as long as deadlines matter: when the last
+/// one is gone, time stands still for its limiters.
 ///
 /// # Examples
 /// ```
@@ -72,11 +75,14 @@ pub(crate) trait Forgets: Send + Sync {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct FakeClock(Arc<Fake>);
+pub struct FakeClock {
+    time: Arc<AtomicU64>,
+    lists: Arc<Lists>,
+}
 
+/// Whom a pretended clock tells.
 #[derive(Default)]
-struct Fake {
-    now: AtomicU64,
+pub(crate) struct Lists {
     timed: List<Arc<dyn Timed>>,
     forgets: List<Weak<dyn Forgets>>,
 }
@@ -116,12 +122,12 @@ impl FakeClock {
 
     fn nanos(&self) -> u64 {
         // Ordering: Acquire pairs with the Release of `set`.
-        self.0.now.load(Ordering::Acquire)
+        self.time.load(Ordering::Acquire)
     }
 
     fn set(&self, now: u64) {
         // Ordering: Release: what was done at the old time comes before what is done at the new one.
-        self.0.now.fetch_max(now, Ordering::Release);
+        self.time.fetch_max(now, Ordering::Release);
     }
 
     /// Lets time pass. Every waiter whose deadline is reached on the way is ended, in the order of the deadlines, and
@@ -146,7 +152,7 @@ impl FakeClock {
         let target = self.nanos().saturating_add(nanos(by));
         self.each_forgetful(|limiter| limiter.mark_idle(self.nanos()));
         loop {
-            let timed = list(&self.0.timed).clone();
+            let timed = list(&self.lists.timed).clone();
             let due = timed
                 .iter()
                 .filter_map(|timed| timed.next_deadline())
@@ -163,7 +169,7 @@ impl FakeClock {
         self.each_forgetful(|limiter| limiter.forget_idle(target));
         // Outside the lock: the last reference to a gate may end here.
         let mut idle = Vec::new();
-        list(&self.0.timed).retain(|timed| {
+        list(&self.lists.timed).retain(|timed| {
             let keep = timed.next_deadline().is_some() || !timed.let_go();
             if !keep {
                 idle.push(timed.clone());
@@ -172,24 +178,30 @@ impl FakeClock {
         });
     }
 
-    pub(crate) fn watch(&self, timed: Arc<dyn Timed>) {
-        list(&self.0.timed).push(timed);
-    }
-
-    pub(crate) fn add(&self, limiter: Weak<dyn Forgets>) {
-        let mut forgets = list(&self.0.forgets);
-        forgets.retain(|limiter| limiter.strong_count() > 0);
-        forgets.push(limiter);
+    pub(crate) fn clock(&self) -> Clock {
+        Clock::Fake(self.time.clone(), Arc::downgrade(&self.lists))
     }
 
     fn each_forgetful(&self, f: impl Fn(&dyn Forgets)) {
-        let limiters: Vec<_> = list(&self.0.forgets)
+        let limiters: Vec<_> = list(&self.lists.forgets)
             .iter()
             .filter_map(Weak::upgrade)
             .collect();
         for limiter in limiters {
             f(&*limiter);
         }
+    }
+}
+
+impl Lists {
+    pub(crate) fn watch(&self, timed: Arc<dyn Timed>) {
+        list(&self.timed).push(timed);
+    }
+
+    pub(crate) fn add(&self, limiter: Weak<dyn Forgets>) {
+        let mut forgets = list(&self.forgets);
+        forgets.retain(|limiter| limiter.strong_count() > 0);
+        forgets.push(limiter);
     }
 }
 

@@ -107,6 +107,8 @@ mod core;
 mod error;
 mod facade;
 mod policy;
+#[cfg(any(test, feature = "spec"))]
+pub mod spec;
 mod sync;
 
 pub use clock::FakeClock;

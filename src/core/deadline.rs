@@ -52,9 +52,9 @@ pub(crate) fn watch<K: UserKey>(gate: &GateRef<K>, deadline: u64) {
     let is_new =
         !gate.timed().load(Ordering::Relaxed) && !gate.timed().swap(true, Ordering::Relaxed);
     match &gate.shared.clock {
-        Clock::Fake(fake) => {
-            if is_new {
-                fake.watch(Arc::new(TimedGate(gate.clone())));
+        Clock::Fake(_, lists) => {
+            if let Some(lists) = lists.upgrade().filter(|_| is_new) {
+                lists.watch(Arc::new(TimedGate(gate.clone())));
             }
         }
         #[cfg(not(admit_loom))]

@@ -65,9 +65,11 @@ impl<K: UserKey> Core<K> {
             shared,
             steer: Steer::default(),
         });
-        if let Clock::Fake(clock) = &core.shared.clock {
-            let forgets: Arc<dyn Forgets> = core.clone();
-            clock.add(Arc::downgrade(&forgets));
+        if let Clock::Fake(_, lists) = &core.shared.clock {
+            if let Some(lists) = lists.upgrade() {
+                let forgets: Arc<dyn Forgets> = core.clone();
+                lists.add(Arc::downgrade(&forgets));
+            }
         }
         core
     }

@@ -97,7 +97,7 @@ impl<K: UserKey> Limiter<K> {
     /// See [`FakeClock`].
     pub fn with_clock(config: LimitConfig<K>, clock: FakeClock) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self(Core::new(config, Clock::Fake(clock))))
+        Ok(Self(Core::new(config, clock.clock())))
     }
 
     /// A slot now, or a refusal. Never queues.

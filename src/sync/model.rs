@@ -20,8 +20,8 @@ fn tick() -> u64 {
     CLOCK.fetch_add(1, PlainOrdering::Relaxed)
 }
 
-/// A pin. It keeps what it retires until the end of the run, and proves instead that nothing is reached by a pin that is
-/// younger than its retirement.
+/// A pin. What is retired is kept until the end of the run; a pin proves instead that it reaches nothing that was
+/// retired before it.
 #[derive(Debug)]
 pub(crate) struct Guard {
     since: u64,
@@ -31,14 +31,45 @@ pub(crate) fn pin() -> Guard {
     Guard { since: tick() }
 }
 
+/// What has been retired in this run, freed at its end. loom runs all threads of a model on one thread of the system.
+type Retired = std::cell::RefCell<Vec<Box<dyn FnOnce()>>>;
+
+thread_local! {
+    static RETIRED: Retired = const { Retired::new(Vec::new()) };
+}
+
+/// Frees what this run has retired; called when all its threads have ended.
+#[cfg(test)]
+pub(crate) fn collect() {
+    loop {
+        let retired = RETIRED.take();
+        if retired.is_empty() {
+            return;
+        }
+        for free in retired {
+            free();
+        }
+    }
+}
+
+fn retire(free: impl FnOnce() + 'static) {
+    RETIRED.with_borrow_mut(|retired| retired.push(Box::new(free)));
+}
+
 impl Guard {
     /// # Safety
-    /// As in production. Nothing is freed here: what a model leaks ends with its process.
-    pub(crate) unsafe fn retire_box<T: Send + 'static>(&self, _boxed: *mut T) {}
+    /// As in production.
+    pub(crate) unsafe fn retire_box<T: Send + 'static>(&self, boxed: *mut T) {
+        // SAFETY: the caller's promise.
+        retire(move || drop(unsafe { Box::from_raw(boxed) }));
+    }
 
     /// # Safety
-    /// As in production; the count is given back at once, since a model's test holds the waiters it looks at.
-    pub(crate) unsafe fn retire_arc<T: Send + Sync + 'static>(&self, _count: *const T) {}
+    /// As in production.
+    pub(crate) unsafe fn retire_arc<T: Send + Sync + 'static>(&self, count: *const T) {
+        // SAFETY: the caller's promise.
+        retire(move || drop(unsafe { Arc::from_raw(count) }));
+    }
 
     pub(crate) fn check(&self, retired_at: &RetiredAt) {
         let at = retired_at.0.load(PlainOrdering::Relaxed);
