@@ -1,10 +1,9 @@
 //! Time, real or pretended.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
-
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 /// Where a limiter gets its time from.
 pub(crate) enum Clock {
@@ -55,7 +54,8 @@ pub(crate) trait Forgets: Send + Sync {
 
 /// A clock that stands still until it is told to go on, for tests of everything that depends on time.
 ///
-/// Clones are one clock. Any number of limiters can go by it.
+/// Clones are one clock. Any number of limiters can go by it. Keep a clone for as long as deadlines matter: when the last
+/// one is gone, time stands still for its limiters.
 ///
 /// # Examples
 /// ```
@@ -83,17 +83,39 @@ pub struct FakeClock {
 /// Whom a pretended clock tells.
 #[derive(Default)]
 pub(crate) struct Lists {
-    timed: Mutex<Vec<Arc<dyn Timed>>>,
-    forgets: Mutex<Vec<Weak<dyn Forgets>>>,
+    timed: List<Arc<dyn Timed>>,
+    forgets: List<Weak<dyn Forgets>>,
 }
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "a pretended clock is for tests; no request on the real clock comes here"
+)]
+type List<T> = std::sync::Mutex<Vec<T>>;
 
 impl FakeClock {
     /// A clock at zero.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(admit::FakeClock::new().now(), Duration::ZERO);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The time since the clock was made.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let clock = admit::FakeClock::new();
+    /// clock.advance(Duration::from_millis(250));
+    /// assert_eq!(clock.now(), Duration::from_millis(250));
+    /// ```
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.nanos())
     }
@@ -113,6 +135,19 @@ impl FakeClock {
     ///
     /// # Panics
     /// If a waker panics, after the others have been called.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use admit::{FakeClock, LimitConfig, Limiter};
+    ///
+    /// let clock = FakeClock::new();
+    /// let limiter: Limiter = Limiter::with_clock(LimitConfig::default(), clock.clone())?;
+    /// limiter.try_acquire("ada")?.release();
+    /// clock.advance(Duration::from_secs(60)); // the idle time
+    /// assert_eq!(limiter.stats().total_users, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn advance(&self, by: Duration) {
         let target = self.nanos().saturating_add(nanos(by));
         self.each_forgetful(|limiter| limiter.mark_idle(self.nanos()));
@@ -171,7 +206,7 @@ impl Lists {
 }
 
 /// The lists stay good even if a waker panicked while `advance` ran: they are never left half changed.
-fn list<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn list<T>(lock: &List<T>) -> MutexGuard<'_, Vec<T>> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,5 +1,10 @@
 //! The rules of the limiter, one test each, on one thread and a clock that stands still.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the few tests of the real clock let real time pass"
+)]
+
 use std::time::Duration;
 
 use admit::{FakeClock, Level, LimitConfig, Limiter, OverloadPolicy, Reason, Ticket, UserLimits};

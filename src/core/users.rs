@@ -14,7 +14,7 @@
 use std::borrow::Borrow;
 use std::hash::Hash;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::arrival;
 use super::dispatch::Work;
@@ -43,8 +43,14 @@ pub(crate) struct Core<K: UserKey> {
     sweep: Queue<(Arc<User<K>>, u64)>,
     gate: Swap<GateRef<K>>,
     pub(crate) shared: Arc<Shared<K>>,
-    steer: Mutex<()>,
+    steer: Steer,
 }
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "one reload, close or reset at a time (M3); no request takes it or waits for who has it"
+)]
+type Steer = std::sync::Mutex<()>;
 
 impl<K: UserKey> Core<K> {
     pub(crate) fn new(config: LimitConfig<K>, clock: Clock) -> Arc<Self> {
@@ -57,7 +63,7 @@ impl<K: UserKey> Core<K> {
             sweep: Queue::new(),
             gate: Swap::new(Arc::new(gate)),
             shared,
-            steer: Mutex::new(()),
+            steer: Steer::default(),
         });
         if let Clock::Fake(_, lists) = &core.shared.clock {
             if let Some(lists) = lists.upgrade() {

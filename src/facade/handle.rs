@@ -42,11 +42,26 @@ impl<K: UserKey> UserHandle<K> {
     }
 
     /// The user.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// assert_eq!(limiter.user("ada").key(), "ada");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn key(&self) -> &K {
         &self.user.key
     }
 
     /// The limiter it belongs to.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ada = limiter.user("ada");
+    /// assert!(!ada.limiter().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn limiter(&self) -> &Limiter<K> {
         &self.limiter
     }
@@ -67,6 +82,15 @@ impl<K: UserKey> UserHandle<K> {
     ///
     /// # Errors
     /// Why there is no slot now.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ada = limiter.user("ada");
+    /// let permit = ada.try_acquire()?;
+    /// # drop(permit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<K>, OverloadError> {
         match self.take_plain() {
@@ -76,6 +100,18 @@ impl<K: UserKey> UserHandle<K> {
     }
 
     /// Waits for a slot on an executor; see [`Limiter::acquire`](crate::Limiter::acquire).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ada = limiter.user("ada");
+    /// let permit = ada.acquire().await?;
+    /// # drop(permit);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn acquire(&self) -> Acquire<K> {
         Acquire::new(self.user.clone(), None, None)
     }
@@ -84,6 +120,15 @@ impl<K: UserKey> UserHandle<K> {
     ///
     /// # Errors
     /// Why there is no slot.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ada = limiter.user("ada");
+    /// let permit = ada.acquire_blocking()?;
+    /// # drop(permit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn acquire_blocking(&self) -> Result<Permit<K>, OverloadError> {
         match self.take_plain() {
@@ -96,6 +141,15 @@ impl<K: UserKey> UserHandle<K> {
     ///
     /// # Errors
     /// Why there is neither.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ada = limiter.user("ada");
+    /// let ticket = ada.check_limits()?;
+    /// assert!(ticket.is_admitted());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_limits(&self) -> Result<Ticket<K>, OverloadError> {
         ask(&self.user, Ask::Queue(None), None)
     }
@@ -104,6 +158,14 @@ impl<K: UserKey> UserHandle<K> {
     ///
     /// # Errors
     /// Why there is no slot; `work` is not run then.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ada = limiter.user("ada");
+    /// assert_eq!(ada.limit(|| 6 * 7)?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn limit<T>(&self, work: impl FnOnce() -> T) -> Result<T, OverloadError> {
         let _permit = self.acquire_blocking()?;
         Ok(work())
@@ -113,12 +175,32 @@ impl<K: UserKey> UserHandle<K> {
     ///
     /// # Errors
     /// Why there is no slot; `work` is not polled then.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ada = limiter.user("ada");
+    /// assert_eq!(ada.limit_async(async { 6 * 7 }).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn limit_async<F: Future>(&self, work: F) -> Result<F::Output, OverloadError> {
         let _permit = self.acquire().await?;
         Ok(work.await)
     }
 
     /// A request with names or a timeout of its own.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ada = limiter.user("ada");
+    /// let permit = ada.request().request_id("r-42").try_acquire()?;
+    /// assert_eq!(permit.request_id(), Some("r-42"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn request(&self) -> Request<K> {
         Request::of(self.user.clone())
     }

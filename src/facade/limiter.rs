@@ -417,6 +417,15 @@ impl<K: UserKey> Limiter<K> {
     }
 
     /// Whether [`close`](Self::close) has been called.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// assert!(!limiter.is_closed());
+    /// limiter.close();
+    /// assert!(limiter.is_closed());
+    /// # Ok::<(), admit::ConfigError>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.0.shared.is_closed()
     }
@@ -445,6 +454,18 @@ impl<K: UserKey> Limiter<K> {
 
     /// As [`drained`](Self::drained), on this thread and for `timeout` at most; says whether it is drained. The time is
     /// real time, also on a pretended clock.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.try_acquire("ada")?;
+    /// limiter.close();
+    /// assert!(!limiter.drained_blocking(Duration::from_millis(1)));
+    /// drop(permit);
+    /// assert!(limiter.drained_blocking(Duration::from_secs(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drained_blocking(&self, timeout: Duration) -> bool {
         let start = Instant::now();
         let mut drained = self.drained();
@@ -492,6 +513,20 @@ impl<K: UserKey> fmt::Debug for Limiter<K> {
 }
 
 /// The future of [`Limiter::drained`].
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+/// let drained: admit::Drained = limiter.drained();
+/// let closer = limiter.clone();
+/// let task = tokio::spawn(drained);
+/// closer.close();
+/// task.await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Drained<K: UserKey = String> {
     core: Arc<Core<K>>,

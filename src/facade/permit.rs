@@ -69,6 +69,14 @@ impl<K: UserKey> Permit<K> {
     }
 
     /// The user the slot is charged to.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.try_acquire("ada")?;
+    /// assert_eq!(permit.user(), "ada");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn user(&self) -> &K {
         // SAFETY: the slot keeps the entry alive as long as the permit (U1, U2).
         unsafe { &self.user.as_ref().key }
@@ -76,21 +84,55 @@ impl<K: UserKey> Permit<K> {
 
     /// How long the request waited for its slot: zero if there was one at once, else the time from its arrival to the
     /// grant.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.try_acquire("ada")?;
+    /// assert_eq!(permit.queue_time(), Duration::ZERO);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn queue_time(&self) -> Duration {
         self.queue_time
     }
 
     /// The session the request named, if it named one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.request("ada").session_id("s-1").try_acquire()?;
+    /// assert_eq!(permit.session_id(), Some("s-1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn session_id(&self) -> Option<&str> {
         session_id(&self.tags)
     }
 
     /// The request's own name, if it has one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.request("ada").request_id("r-42").try_acquire()?;
+    /// assert_eq!(permit.request_id(), Some("r-42"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn request_id(&self) -> Option<&str> {
         request_id(&self.tags)
     }
 
     /// Gives the slot back; the same as dropping the permit, said aloud.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.try_acquire("ada")?;
+    /// permit.release();
+    /// assert_eq!(limiter.stats().global_concurrent, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(self) {}
 }
 

@@ -60,24 +60,66 @@ impl<K: UserKey> Request<K> {
     }
 
     /// Names the session; the permit and the ticket carry it.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.request("ada").session_id("s-1").try_acquire()?;
+    /// assert_eq!(permit.session_id(), Some("s-1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn session_id(mut self, session_id: impl Into<String>) -> Self {
         self.names().session_id = Some(session_id.into());
         self
     }
 
     /// Names the request; the permit and the ticket carry it.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.request("ada").request_id("r-42").try_acquire()?;
+    /// assert_eq!(permit.request_id(), Some("r-42"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn request_id(mut self, request_id: impl Into<String>) -> Self {
         self.names().request_id = Some(request_id.into());
         self
     }
 
     /// How long this request may wait, instead of the configured time. Zero: not at all.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use admit::{LimitConfig, Limiter, Reason};
+    ///
+    /// let config = LimitConfig::builder().max_concurrent_per_user(1).build()?;
+    /// let limiter = Limiter::new(config)?;
+    /// let running = limiter.try_acquire("ada")?;
+    /// let hurried = limiter.request("ada").timeout(Duration::from_millis(5));
+    /// let refusal = hurried.acquire_blocking().unwrap_err();
+    /// assert!(matches!(refusal.reason(), Reason::QueueTimeout { .. }));
+    /// # drop(running);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// As [`Limiter::acquire`](crate::Limiter::acquire).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.request("ada").acquire().await?;
+    /// # drop(permit);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn acquire(self) -> Acquire<K> {
         Acquire::new(self.user, self.timeout, self.tags)
     }
@@ -86,6 +128,14 @@ impl<K: UserKey> Request<K> {
     ///
     /// # Errors
     /// Why there is no slot.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.request("ada").acquire_blocking()?;
+    /// # drop(permit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn acquire_blocking(self) -> Result<Permit<K>, OverloadError> {
         self.check_limits()?.wait()
     }
@@ -94,6 +144,14 @@ impl<K: UserKey> Request<K> {
     ///
     /// # Errors
     /// Why there is no slot now.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let permit = limiter.request("ada").try_acquire()?;
+    /// # drop(permit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_acquire(self) -> Result<Permit<K>, OverloadError> {
         // A request that asks for a slot now never gets a place, so waiting ends at once.
         ask(&self.user, Ask::Now, self.tags)?.wait()
@@ -103,6 +161,14 @@ impl<K: UserKey> Request<K> {
     ///
     /// # Errors
     /// Why there is neither a slot nor a place.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ticket = limiter.request("ada").session_id("s-1").check_limits()?;
+    /// assert_eq!(ticket.session_id(), Some("s-1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_limits(self) -> Result<Ticket<K>, OverloadError> {
         ask(&self.user, Ask::Queue(self.timeout), self.tags)
     }

@@ -50,6 +50,17 @@ pub struct Stats<K: UserKey = String> {
 }
 
 /// One user in [`Stats`].
+///
+/// # Examples
+/// ```
+/// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+/// let permit = limiter.try_acquire("ada")?;
+/// let ada = &limiter.stats().users[0];
+/// assert_eq!((ada.concurrent, ada.queued), (1, 0));
+/// assert_eq!(ada.limits.max_concurrent, 3);
+/// # drop(permit);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserStats<K = String> {
@@ -67,6 +78,18 @@ pub struct UserStats<K = String> {
 
 /// Counts by outcome since the limiter was made. Every request that arrived ends in exactly one of them, except that
 /// `queued` counts those who took a place on the way to another outcome.
+///
+/// # Examples
+/// ```
+/// # let config = admit::LimitConfig::builder().max_concurrent_per_user(1).build()?;
+/// # let limiter = admit::Limiter::new(config)?;
+/// let permit = limiter.try_acquire("ada")?;
+/// assert!(limiter.try_acquire("ada").is_err());
+/// let totals = limiter.stats().totals;
+/// assert_eq!((totals.admitted, totals.user_limit), (1, 1));
+/// # drop(permit);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {

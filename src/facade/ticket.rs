@@ -99,6 +99,17 @@ fn refusal<K: UserKey>(user: &User<K>, reason: Reason) -> OverloadError {
 
 impl<K: UserKey> Ticket<K> {
     /// Whether the ticket is a slot at this moment.
+    ///
+    /// # Examples
+    /// ```
+    /// # let config = admit::LimitConfig::builder().max_concurrent_per_user(1).build()?;
+    /// # let limiter = admit::Limiter::new(config)?;
+    /// let first = limiter.check_limits("ada")?;
+    /// let second = limiter.check_limits("ada")?;
+    /// assert!(first.is_admitted());
+    /// assert!(!second.is_admitted());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_admitted(&self) -> bool {
         match &self.0 {
             Stage::Slot(_) => true,
@@ -109,6 +120,20 @@ impl<K: UserKey> Ticket<K> {
 
     /// How many of the same user are before this one: 0 is next. `None` if it is a slot already, or has ended. Others
     /// move meanwhile, so it is a hint; it takes a look at each of those ahead.
+    ///
+    /// # Examples
+    /// ```
+    /// # let config = admit::LimitConfig::builder().max_concurrent_per_user(1).build()?;
+    /// # let limiter = admit::Limiter::new(config)?;
+    /// let first = limiter.check_limits("ada")?;
+    /// let second = limiter.check_limits("ada")?;
+    /// let third = limiter.check_limits("ada")?;
+    /// assert_eq!(first.position(), None);
+    /// assert_eq!(third.position(), Some(1));
+    /// drop(second);
+    /// assert_eq!(third.position(), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn position(&self) -> Option<usize> {
         let Stage::Place(waiter, _) = &self.0 else {
             return None;
@@ -117,6 +142,14 @@ impl<K: UserKey> Ticket<K> {
     }
 
     /// The session the request named, if it named one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ticket = limiter.request("ada").session_id("s-1").check_limits()?;
+    /// assert_eq!(ticket.session_id(), Some("s-1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn session_id(&self) -> Option<&str> {
         match &self.0 {
             Stage::Slot(permit) => permit.session_id(),
@@ -126,6 +159,14 @@ impl<K: UserKey> Ticket<K> {
     }
 
     /// The request's own name, if it has one.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ticket = limiter.request("ada").request_id("r-42").check_limits()?;
+    /// assert_eq!(ticket.request_id(), Some("r-42"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn request_id(&self) -> Option<&str> {
         match &self.0 {
             Stage::Slot(permit) => permit.request_id(),
@@ -139,6 +180,15 @@ impl<K: UserKey> Ticket<K> {
     /// # Errors
     /// Why there is no slot: the deadline passed, the waiter was evicted, its user was blocked, the limiter was closed
     /// or reset.
+    ///
+    /// # Examples
+    /// ```
+    /// # let limiter = admit::Limiter::new(admit::LimitConfig::default())?;
+    /// let ticket = limiter.check_limits("ada")?;
+    /// let permit = ticket.wait()?;
+    /// # drop(permit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait(mut self) -> Result<Permit<K>, OverloadError> {
         if let Stage::Slot(_) = self.0 {
             if let Stage::Slot(permit) = mem::replace(&mut self.0, Stage::Done) {
