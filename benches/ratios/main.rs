@@ -1,7 +1,7 @@
 //! How an admission compares, in one process and one run: `cargo bench --bench ratios`.
 //!
-//! Nanoseconds by themselves mean little on a machine that others use too. So all contenders run in turn, a few
-//! milliseconds each, round after round; what is printed are medians over the rounds, and medians of the ratios
+//! Nanoseconds by themselves mean little on a machine that others use too. So all contenders run in turn, one
+//! millisecond each, round after round; what is printed are medians over the rounds, and medians of the ratios
 //! *within* a round. A slice in which a thread did not have its core to itself is thrown away and measured again.
 //!
 //! One step is one admission and one release. Each thread is pinned and goes through users of its own, out of 1,024,
@@ -24,13 +24,13 @@ use contenders::{CONTENDERS, Worker, World};
 use report::Table;
 
 /// How long one contender runs in one round.
-const SLICE: Duration = Duration::from_millis(4);
+const SLICE: Duration = Duration::from_millis(1);
 
 /// How often a disturbed slice is tried again before its round is given up.
-const TRIES: usize = 10;
+const TRIES: usize = 100;
 
 /// Rounds for each number of threads.
-const ROUNDS: usize = 300;
+const ROUNDS: usize = 1_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
