@@ -68,6 +68,7 @@ fn main() -> ExitCode {
 #[derive(Clone, Copy, Debug)]
 struct Run {
     steps: u64,
+    start: Instant,
     wall: Duration,
     /// Time on a core.
     busy: Duration,
@@ -81,11 +82,17 @@ fn measure(threads: usize, rounds: usize) -> Table {
     let next = AtomicUsize::new(END);
     let barrier = Barrier::new(threads);
     let runs = Mutex::new(Vec::new());
+    let here = AtomicUsize::new(0);
     let slice = |worker: &Worker<'_>| {
         barrier.wait();
         let contender = next.load(Ordering::Relaxed);
         if contender == END {
             return false;
+        }
+        // The barrier may put a thread to sleep; whoever is awake first waits for the others on his feet.
+        let turn = here.fetch_add(1, Ordering::Relaxed) / threads;
+        while here.load(Ordering::Relaxed) < (turn + 1) * threads {
+            std::hint::spin_loop();
         }
         let run = run(worker, contender);
         runs.lock().expect("nobody panics here").push(run);
@@ -145,14 +152,20 @@ fn run(worker: &Worker<'_>, contender: usize) -> Run {
     let wall = start.elapsed();
     Run {
         steps,
+        start,
         wall,
         busy: quiet::busy().saturating_sub(busy),
     }
 }
 
-/// Nanoseconds for one step of one thread; none if somebody else had a core meanwhile.
+/// Nanoseconds for one step of one thread; none if somebody else had a core meanwhile, or the threads did not run at the
+/// same time.
 fn undisturbed(runs: &[Run]) -> Option<f64> {
-    let is_quiet = |run: &Run| run.busy.as_secs_f64() > 0.99 * run.wall.as_secs_f64();
+    let first = runs.iter().map(|run| run.start).min()?;
+    let is_quiet = |run: &Run| {
+        run.busy.as_secs_f64() > 0.99 * run.wall.as_secs_f64()
+            && run.start.duration_since(first) < SLICE / 50
+    };
     runs.iter().all(is_quiet).then(|| {
         let steps: f64 = runs
             .iter()
