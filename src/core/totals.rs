@@ -42,16 +42,14 @@ impl Tally {
 #[repr(align(128))]
 struct Counts([AtomicU64; KINDS]);
 
-/// One row of counts for each stripe.
-pub(crate) struct Tallies(Box<[Counts]>);
+/// One row of counts for each stripe, in place: the row is found without another pointer.
+pub(crate) struct Tallies([Counts; STRIPES]);
 
 impl Tallies {
     pub(crate) fn new() -> Self {
-        Self(
-            (0..STRIPES)
-                .map(|_| Counts(std::array::from_fn(|_| AtomicU64::new(0))))
-                .collect(),
-        )
+        Self(std::array::from_fn(|_| {
+            Counts(std::array::from_fn(|_| AtomicU64::new(0)))
+        }))
     }
 
     /// Counts one.

@@ -20,16 +20,20 @@ use crate::UserKey;
 use crate::config::UserLimits;
 use crate::sync::{AtomicPtr, Keyed, Ordering};
 
-/// See the module.
+/// See the module. Aligned, so that an admission touches one line, and no other user is on it; with a `String` for a
+/// key that line is the whole entry.
+#[repr(C, align(64))]
 pub(crate) struct User<K: UserKey> {
     pub(crate) word: AtomicWord,
-    pub(crate) places: Places,
-    queue: AtomicPtr<Queue>,
     /// The gate this user was born under; his slots go back there.
     pub(crate) gate: GateRef<K>,
-    pub(crate) core: Weak<Core<K>>,
     pub(crate) key: K,
+    pub(crate) places: Places,
+    queue: AtomicPtr<Queue>,
+    pub(crate) core: Weak<Core<K>>,
 }
+
+const _: () = assert!(size_of::<User<String>>() == 64 || cfg!(admit_loom));
 
 /// What only a user with waiters needs.
 struct Queue {
@@ -50,11 +54,11 @@ impl<K: UserKey> User<K> {
     pub(crate) fn new(key: K, limits: UserLimits, gate: GateRef<K>, core: Weak<Core<K>>) -> Self {
         Self {
             word: AtomicWord::new(Word::new(limits.max_concurrent, 0)),
+            gate,
+            key,
             places: Places::new(limits.max_queue_size),
             queue: AtomicPtr::new(std::ptr::null_mut()),
-            gate,
             core,
-            key,
         }
     }
 

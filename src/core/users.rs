@@ -85,9 +85,14 @@ impl<K: UserKey> Core<K> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let user = self.users.find(key, |user| arrival::take_plain(user))??;
-        // SAFETY: the slot just taken.
-        if unsafe { arrival::take_global(user) } {
+        // Both steps under the shard's lock, which keeps other readers from nothing: the look at the global word and the
+        // step on it come close together, and its line seldom has to be fetched twice.
+        let (user, is_admitted) = self.users.find(key, |user| {
+            let user = arrival::take_plain(user)?;
+            // SAFETY: the slot just taken.
+            Some((user, unsafe { arrival::take_global(user) }))
+        })??;
+        if is_admitted {
             return Some(user);
         }
         // SAFETY: the slot just taken keeps the entry until it is put back.

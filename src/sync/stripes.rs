@@ -5,6 +5,7 @@
 //!
 //! Counters are statistics, not part of the protocol, so they are `std` atomics in the model too.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Stripes that a thread can have to itself.
@@ -22,12 +23,11 @@ pub(crate) struct Stripe {
     pub(crate) is_own: bool,
 }
 
-const SHARED: Stripe = Stripe {
-    index: OWN,
-    is_own: false,
-};
+/// The index of a thread that has not asked yet.
+const UNKNOWN: usize = usize::MAX;
 
-struct Lease(Stripe);
+/// The stripe of a thread, until the thread ends.
+struct Lease(usize);
 
 impl Lease {
     fn take() -> Self {
@@ -35,7 +35,7 @@ impl Lease {
         loop {
             let index = taken.trailing_ones() as usize;
             if index >= OWN {
-                return Self(SHARED);
+                return Self(OWN);
             }
             // Ordering: Acquire pairs with the Release of `drop`: the counts of the thread that had the stripe before
             // are seen here, else a plain load and store would undo them.
@@ -45,12 +45,7 @@ impl Lease {
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => {
-                    return Self(Stripe {
-                        index,
-                        is_own: true,
-                    });
-                }
+                Ok(_) => return Self(index),
                 Err(now) => taken = now,
             }
         }
@@ -59,19 +54,43 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.0.is_own {
+        // What the thread counts while it is torn down goes to the shared stripe.
+        INDEX.set(OWN);
+        if self.0 < OWN {
             // Ordering: Release pairs with the Acquire of `take`.
-            TAKEN.fetch_and(!(1 << self.0.index), Ordering::Release);
+            TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
         }
     }
 }
 
 thread_local! {
+    /// What the lease says. By itself, since a cell that needs no destructor is one load, without a look at whether it
+    /// is there.
+    static INDEX: Cell<usize> = const { Cell::new(UNKNOWN) };
     static LEASE: Lease = Lease::take();
 }
 
 /// The stripe of the calling thread; the shared one while the thread is being torn down.
 #[inline]
 pub(crate) fn stripe() -> Stripe {
-    LEASE.try_with(|lease| lease.0).unwrap_or(SHARED)
+    let index = INDEX.get();
+    if index < OWN {
+        Stripe {
+            index,
+            is_own: true,
+        }
+    } else {
+        lease()
+    }
+}
+
+/// For a thread that asks for the first time, or has no stripe to itself.
+#[cold]
+fn lease() -> Stripe {
+    let index = LEASE.try_with(|lease| lease.0).unwrap_or(OWN);
+    INDEX.set(index);
+    Stripe {
+        index,
+        is_own: index < OWN,
+    }
 }
