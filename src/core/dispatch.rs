@@ -132,15 +132,18 @@ impl<K: UserKey> Work<K> {
         *self.now.get_or_insert_with(|| self.gate.shared.clock.now())
     }
 
-    /// Honours all that is owed, then wakes.
-    pub(crate) fn run(mut self) {
-        self.settle();
-        let Self {
-            wakes, guard, gate, ..
-        } = self;
-        drop(guard);
-        drop(gate);
+    /// Honours all that is owed, then wakes. Only for a caller who has nothing in hand and nothing locked: a waker is
+    /// somebody else's code, and may panic or call the limiter.
+    pub(crate) fn run(self) {
+        let mut wakes = Wakes::default();
+        self.finish(&mut wakes);
         wakes.wake();
+    }
+
+    /// Honours all that is owed, and leaves the waking to the caller.
+    pub(crate) fn finish(mut self, wakes: &mut Wakes) {
+        self.settle();
+        wakes.append(&mut self.wakes);
     }
 
     /// Honours all that is owed.
@@ -628,14 +631,16 @@ pub(crate) fn with_duty(word: Word) -> Word {
 }
 
 /// Wakers to be called when nothing is held any more. One fits without an allocation.
+///
+/// Those that nobody has called are called when it is dropped: a panic on the way must not leave anybody asleep.
 #[derive(Default)]
-struct Wakes {
+pub(crate) struct Wakes {
     first: Option<Waker>,
     more: Vec<Waker>,
 }
 
 impl Wakes {
-    fn push(&mut self, waker: Waker) {
+    pub(crate) fn push(&mut self, waker: Waker) {
         if self.first.is_none() {
             self.first = Some(waker);
         } else {
@@ -649,11 +654,24 @@ impl Wakes {
         }
     }
 
-    /// Wakes all. A waker that panics does not keep the others from being woken; the first panic goes on afterwards,
-    /// unless one is under way already.
-    fn wake(self) {
+    fn append(&mut self, other: &mut Self) {
+        self.extend(other.first.take());
+        self.more.append(&mut other.more);
+    }
+
+    /// Wakes all.
+    ///
+    /// # Panics
+    /// If a waker does, after the others have been called; not if a panic is under way already.
+    pub(crate) fn wake(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
         let mut panic = None;
-        for waker in self.first.into_iter().chain(self.more) {
+        for waker in self.first.take().into_iter().chain(self.more.drain(..)) {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
                 panic.get_or_insert(payload);
             }

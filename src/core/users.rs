@@ -9,7 +9,8 @@
 //! - **M1** an entry in the map is not dead: it dies in the step that takes it out, under its shard's lock.
 //! - **M2** an entry is made from the config and the gate in force, looked at under the shard's lock; a reload or reset
 //!   stores first and walks the map second, so it meets every entry made from what was before.
-//! - **M3** one reload, close or reset at a time (`steer`), so that snapshot and words change in one order.
+//! - **M3** one reload, close or reset at a time (`steer`), so that snapshot and words change in one order. Wakers are
+//!   called after it: they may steer themselves, and a panic of theirs must not cut short what is half done.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -17,7 +18,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::arrival;
-use super::dispatch::Work;
+use super::dispatch::{Wakes, Work};
 use super::gate::{GateLimits, GateRef};
 use super::shared::Shared;
 use super::user::User;
@@ -135,11 +136,11 @@ impl<K: UserKey> Core<K> {
     }
 
     /// The entry to go on with for somebody whose entry is stale. None if the limiter is gone.
-    pub(crate) fn renew(user: &Arc<User<K>>) -> Option<Arc<User<K>>> {
+    pub(crate) fn renew(user: &Arc<User<K>>, wakes: &mut Wakes) -> Option<Arc<User<K>>> {
         let core = user.core.upgrade()?;
         if user.gate.word.load().has(RETIRED) {
             core.replace_gate(&user.gate);
-            core.bury(user);
+            core.bury(user, wakes);
         }
         Some(core.user(&user.key))
     }
@@ -165,17 +166,20 @@ impl<K: UserKey> Core<K> {
         config: LimitConfig<K>,
         expected: Option<&Arc<LimitConfig<K>>>,
     ) -> bool {
-        let _one = self.steer();
+        let mut wakes = Wakes::default();
+        let one = self.steer();
         if expected.is_some_and(|expected| !self.shared.config.is(expected)) {
             return false;
         }
         self.shared.config.set(Arc::new(config));
-        self.push();
+        self.push(&mut wakes);
+        drop(one);
+        wakes.wake();
         true
     }
 
     /// Brings every word in line with the snapshot.
-    fn push(&self) {
+    fn push(&self, wakes: &mut Wakes) {
         let config = self.shared.config.get();
         let is_closed = self.shared.is_closed();
         let gate = self.gate();
@@ -184,21 +188,24 @@ impl<K: UserKey> Core<K> {
         gate.places().set_bound(limits.queue);
         let mut work = Work::new(gate);
         work.set_global_limit(limits.concurrent);
-        work.run();
+        work.finish(wakes);
         for user in self.all() {
-            set_limits(&user, user_limits(&config, is_closed, &user.key));
+            set_limits(&user, user_limits(&config, is_closed, &user.key), wakes);
         }
     }
 
     pub(crate) fn close(&self) {
-        let _one = self.steer();
+        let mut wakes = Wakes::default();
+        let one = self.steer();
         self.shared.close();
         let gate = self.gate();
         gate.word.apply(|word| word.with(CLOSED));
         for user in self.all() {
-            set_limits(&user, NOTHING);
+            set_limits(&user, NOTHING, &mut wakes);
         }
-        self.tell_if_drained(&gate);
+        self.tell_if_drained(&gate, &mut wakes);
+        drop(one);
+        wakes.wake();
     }
 
     pub(crate) fn is_drained(&self) -> bool {
@@ -206,28 +213,27 @@ impl<K: UserKey> Core<K> {
         word.has(CLOSED) && word.held() == 0
     }
 
-    fn tell_if_drained(&self, gate: &GateRef<K>) {
+    fn tell_if_drained(&self, gate: &GateRef<K>, wakes: &mut Wakes) {
         let word = gate.word.load();
         if word.has(CLOSED) && word.held() == 0 {
-            let mut wakers = Vec::new();
-            self.shared.drained(|waker| wakers.push(waker));
-            for waker in wakers {
-                waker.wake();
-            }
+            self.shared.drained(|waker| wakes.push(waker));
         }
     }
 
     pub(crate) fn reset(&self) {
-        let _one = self.steer();
+        let mut wakes = Wakes::default();
+        let one = self.steer();
         let old = self.gate();
         self.replace_gate(&old);
         for user in self.all() {
             if user.gate.is(&old) {
-                self.bury(&user);
+                self.bury(&user, &mut wakes);
             }
         }
         self.visit_all(|_, since| Some(since));
-        self.tell_if_drained(&self.gate());
+        self.tell_if_drained(&self.gate(), &mut wakes);
+        drop(one);
+        wakes.wake();
     }
 
     /// Retires a gate and puts a new one in its place. Whoever meets a retired gate does the same, so that nobody
@@ -248,7 +254,7 @@ impl<K: UserKey> Core<K> {
     }
 
     /// Takes a user of a retired gate out and ends all who wait for him.
-    fn bury(&self, user: &Arc<User<K>>) {
+    fn bury(&self, user: &Arc<User<K>>, wakes: &mut Wakes) {
         let taken = self.users.remove(user, || {
             user.unmap(DEAD);
             true
@@ -257,7 +263,7 @@ impl<K: UserKey> Core<K> {
             self.known.fetch_sub(1, Ordering::Relaxed);
             let mut work = Work::new(user.gate.clone());
             work.close_line(user, work.end_of(user));
-            work.run();
+            work.finish(wakes);
         }
     }
 
@@ -368,12 +374,12 @@ impl<K: UserKey> Drop for Core<K> {
 
 const NOTHING: UserLimits = UserLimits::new(0, 0);
 
-fn set_limits<K: UserKey>(user: &Arc<User<K>>, limits: UserLimits) {
+fn set_limits<K: UserKey>(user: &Arc<User<K>>, limits: UserLimits, wakes: &mut Wakes) {
     user.places.set_bound(limits.max_queue_size);
     if user.word.load().limit() != limits.max_concurrent {
         let mut work = Work::new(user.gate.clone());
         work.set_user_limit(user, limits.max_concurrent);
-        work.run();
+        work.finish(wakes);
     }
 }
 
