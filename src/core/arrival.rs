@@ -319,6 +319,10 @@ fn give_places<K: UserKey>(user: &User<K>) {
 
 /// From now on the deadline of `waiter` holds, whether or not anybody polls.
 fn watch<K: UserKey>(work: &mut Work<K>, waiter: &Arc<Waiter<K>>) {
+    if waiter.deadline <= waiter.arrived {
+        work.expire(waiter);
+        return;
+    }
     let gate = work.gate();
     gate.deadlines()
         .insert((waiter.deadline, waiter.number), waiter.clone());
@@ -326,8 +330,6 @@ fn watch<K: UserKey>(work: &mut Work<K>, waiter: &Arc<Waiter<K>>) {
     fence(Ordering::SeqCst);
     if matches!(waiter.state(), State::Ended(_)) {
         gate.deadlines().remove((waiter.deadline, waiter.number));
-    } else if waiter.deadline <= waiter.arrived {
-        work.expire(waiter);
     } else {
         deadline::watch(&waiter.user.gate, waiter.deadline);
     }

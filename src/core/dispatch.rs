@@ -359,7 +359,10 @@ impl<K: UserKey> Work<K> {
             }
             Told::TimedOut(waker) => {
                 self.wakes.extend(waker);
-                self.gate.shared.tallies.count(Tally::TimedOut);
+                // Who left by himself counts himself.
+                if outcome != Outcome::ABANDONED {
+                    self.gate.shared.tallies.count(Tally::TimedOut);
+                }
                 Spent::Lapsed
             }
             Told::Gone => Spent::Lapsed,
