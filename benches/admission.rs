@@ -2,6 +2,12 @@
 //!
 //! For comparisons see `ratios`, which measures in turn what is compared.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "what is compared locks, and threads start together"
+)]
+
 #[path = "common/mod.rs"]
 mod common;
 

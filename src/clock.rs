@@ -1,6 +1,7 @@
 //! Time, real or pretended.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -134,7 +135,7 @@ impl FakeClock {
     /// every user who has been idle for the idle time is forgotten, before this returns. Wakers are called from here.
     ///
     /// # Panics
-    /// If a waker panics, after the others have been called.
+    /// If a waker panics, after all that was due has been done.
     ///
     /// # Examples
     /// ```
@@ -151,6 +152,7 @@ impl FakeClock {
     pub fn advance(&self, by: Duration) {
         let target = self.nanos().saturating_add(nanos(by));
         self.each_forgetful(|limiter| limiter.mark_idle(self.nanos()));
+        let mut panic = None;
         loop {
             let timed = list(&self.lists.timed).clone();
             let due = timed
@@ -161,7 +163,9 @@ impl FakeClock {
             let Some(due) = due else { break };
             self.set(due);
             for timed in timed {
-                timed.end_due(due);
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| timed.end_due(due))) {
+                    panic.get_or_insert(payload);
+                }
             }
             self.each_forgetful(|limiter| limiter.mark_idle(due));
         }
@@ -176,6 +180,10 @@ impl FakeClock {
             }
             keep
         });
+        drop(idle);
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
     }
 
     pub(crate) fn clock(&self) -> Clock {

@@ -8,6 +8,12 @@
 //! in an order fixed beforehand and the same for all contenders. With `--check` the exit code says whether the targets
 //! are met; `--rounds N` measures for longer or shorter.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "what is compared locks, and threads start together"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod contenders;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadline;
-use super::dispatch::{Inherit, Spent, Work, with_duty};
+use super::dispatch::{Inherit, Spent, Wakes, Work, with_duty};
 use super::gate::GateRef;
 use super::line::{Occupant, Position};
 use super::totals::Tally;
@@ -85,8 +85,13 @@ pub(crate) fn untake<K: UserKey>(user: &Arc<User<K>>) {
     work.run();
 }
 
-/// The whole of an arrival.
-pub(crate) fn arrive<K: UserKey>(user: &Arc<User<K>>, ask: Ask) -> Result<Admission<K>, Refused> {
+/// The whole of an arrival. What it hands out is bare, so the waking of others is left to the caller, who first makes
+/// sure that a panic of theirs does not lose it.
+pub(crate) fn arrive<K: UserKey>(
+    user: &Arc<User<K>>,
+    ask: Ask,
+    wakes: &mut Wakes,
+) -> Result<Admission<K>, Refused> {
     let gate = &user.gate;
     let no_slot = match take_both(user)? {
         Ok(slot) => return Ok(admitted(gate, slot, Duration::ZERO)),
@@ -107,7 +112,7 @@ pub(crate) fn arrive<K: UserKey>(user: &Arc<User<K>>, ask: Ask) -> Result<Admiss
                 limit: word.limit(),
             },
         )),
-        (Ask::Queue(timeout), _) => queue(user, timeout),
+        (Ask::Queue(timeout), _) => queue(user, timeout, wakes),
     }
 }
 
@@ -171,6 +176,7 @@ fn take_both<K: UserKey>(user: &Arc<User<K>>) -> Result<Result<&Arc<User<K>>, No
 fn queue<K: UserKey>(
     user: &Arc<User<K>>,
     timeout: Option<Duration>,
+    wakes: &mut Wakes,
 ) -> Result<Admission<K>, Refused> {
     let gate = &user.gate;
     let (policy, timeout) = gate.shared.config.peek(|config| {
@@ -183,7 +189,7 @@ fn queue<K: UserKey>(
     let now = work.now();
     let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
     if let Err(reason) = take_places(&mut work, user, policy, now) {
-        work.run();
+        work.finish(wakes);
         return Err(refuse(gate, reason));
     }
     let waiter = Arc::new(Waiter::new(
@@ -196,12 +202,12 @@ fn queue<K: UserKey>(
         Counted::Unit => {}
         Counted::Slot => {
             give_places(user);
-            work.run();
+            work.finish(wakes);
             return Ok(admitted(gate, user, Duration::ZERO));
         }
         Counted::Not(word) => {
             give_places(user);
-            work.run();
+            work.finish(wakes);
             // Who is barred no more was barred a moment ago: he tries again from the start.
             return Err(barred(gate, word).unwrap_or(Refused::Stale));
         }
@@ -211,7 +217,7 @@ fn queue<K: UserKey>(
     work.settle();
     if let Some(outcome) = left_for_us {
         let waited = Duration::from_nanos(gate.shared.clock.now().saturating_sub(now));
-        work.run();
+        work.finish(wakes);
         return if outcome.is_granted() {
             Ok(admitted(gate, user, waited))
         } else {
@@ -227,7 +233,7 @@ fn queue<K: UserKey>(
             Ok(Admission::Waiting(waiter))
         }
     };
-    work.run();
+    work.finish(wakes);
     admission
 }
 
@@ -316,6 +322,11 @@ fn give_places<K: UserKey>(user: &User<K>) {
 
 /// From now on the deadline of `waiter` holds, whether or not anybody polls.
 fn watch<K: UserKey>(work: &mut Work<K>, waiter: &Arc<Waiter<K>>) {
+    if waiter.deadline <= waiter.arrived {
+        // It may not wait at all.
+        work.expire(waiter);
+        return;
+    }
     let gate = work.gate();
     gate.deadlines()
         .insert((waiter.deadline, waiter.number), waiter.clone());
@@ -323,8 +334,6 @@ fn watch<K: UserKey>(work: &mut Work<K>, waiter: &Arc<Waiter<K>>) {
     fence(Ordering::SeqCst);
     if matches!(waiter.state(), State::Ended(_)) {
         gate.deadlines().remove((waiter.deadline, waiter.number));
-    } else if waiter.deadline <= waiter.arrived {
-        work.expire(waiter);
     } else {
         deadline::watch(&waiter.user.gate, waiter.deadline);
     }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 #[cfg(not(admit_loom))]
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::OnceLock,
     thread::{self, Thread},
     time::Duration,
@@ -72,6 +73,23 @@ pub(crate) fn watch<K: UserKey>(gate: &GateRef<K>, deadline: u64) {
     }
 }
 
+/// What is left of a gate whose deadlines are over.
+#[cfg(not(admit_loom))]
+struct Nothing;
+
+#[cfg(not(admit_loom))]
+impl Timed for Nothing {
+    fn next_deadline(&self) -> Option<u64> {
+        None
+    }
+
+    fn end_due(&self, _now: u64) {}
+
+    fn let_go(&self) -> bool {
+        true
+    }
+}
+
 /// The one thread for all limiters.
 #[cfg(not(admit_loom))]
 struct Timer {
@@ -127,18 +145,21 @@ impl Timer {
             }
             let now = Clock::Monotonic.now();
             let mut earliest = u64::MAX;
-            all.retain(|timed| {
-                // A waker that panics has been heard of by the panic hook; the deadlines of others still hold.
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    timed.end_due(now);
-                }));
-                match timed.next_deadline() {
-                    Some(deadline) => {
-                        earliest = earliest.min(deadline);
-                        true
-                    }
-                    None => !timed.let_go(),
+            all.retain_mut(|timed| {
+                // Wakers, and the end of a limiter's last gate, are other people's code. Their panic has been heard of
+                // by the panic hook; the deadlines of others still hold.
+                let _ = catch_unwind(AssertUnwindSafe(|| timed.end_due(now)));
+                if let Some(deadline) = timed.next_deadline() {
+                    earliest = earliest.min(deadline);
+                    return true;
                 }
+                if !timed.let_go() {
+                    earliest = 0;
+                    return true;
+                }
+                let ended = std::mem::replace(timed, Arc::new(Nothing));
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(ended)));
+                false
             });
             self.sleeps_until.store(earliest, Ordering::Relaxed);
             if earliest == u64::MAX {

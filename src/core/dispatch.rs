@@ -47,7 +47,7 @@ pub(crate) enum Spent {
     Used,
     /// The waiter it came to had gone or timed out after his cell was claimed.
     Lapsed,
-    /// It paid for somebody who had left without a unit.
+    /// It paid for somebody who had left by himself, with his places.
     Unpaid,
 }
 
@@ -136,15 +136,18 @@ impl<K: UserKey> Work<K> {
         *self.now.get_or_insert_with(|| self.gate.shared.clock.now())
     }
 
-    /// Honours all that is owed, then wakes.
-    pub(crate) fn run(mut self) {
-        self.settle();
-        let Self {
-            wakes, guard, gate, ..
-        } = self;
-        drop(guard);
-        drop(gate);
+    /// Honours all that is owed, then wakes. Only for a caller who has nothing in hand and nothing locked: a waker is
+    /// somebody else's code, and may panic or call the limiter.
+    pub(crate) fn run(self) {
+        let mut wakes = Wakes::default();
+        self.finish(&mut wakes);
         wakes.wake();
+    }
+
+    /// Honours all that is owed, and leaves the waking to the caller.
+    pub(crate) fn finish(mut self, wakes: &mut Wakes) {
+        self.settle();
+        wakes.append(&mut self.wakes);
     }
 
     /// Honours all that is owed.
@@ -347,12 +350,14 @@ impl<K: UserKey> Work<K> {
         outcome: Outcome,
         inherit: Inherit,
     ) -> Spent {
-        let user = &waiter.user;
-        if !inherit.user {
-            user.places.give();
-        }
-        if !inherit.global {
-            self.gate.places().give();
+        let has_places = waiter.take_places();
+        if has_places {
+            if !inherit.user {
+                waiter.user.places.give();
+            }
+            if !inherit.global {
+                self.gate.places().give();
+            }
         }
         self.leave_arrivals(waiter, occupant);
         let now = if outcome.is_granted() { self.now() } else { 0 };
@@ -371,9 +376,14 @@ impl<K: UserKey> Work<K> {
             }
             Told::TimedOut(waker) => {
                 self.wakes.extend(waker);
-                self.gate.shared.tallies.count(Tally::TimedOut);
+                // Who left by himself counts himself.
+                if outcome != Outcome::ABANDONED {
+                    self.gate.shared.tallies.count(Tally::TimedOut);
+                }
                 Spent::Lapsed
             }
+            // Its places went with its owner: nothing was taken over.
+            Told::Gone if !has_places => Spent::Unpaid,
             Told::Gone => Spent::Lapsed,
         }
     }
@@ -459,11 +469,16 @@ impl<K: UserKey> Work<K> {
         }
     }
 
-    /// Ends all who wait for `user`: all units in one step, then as many cells.
+    /// Ends all who wait for `user`, if nobody may: all units in one step, then as many cells.
     pub(crate) fn close_line(&mut self, user: &Arc<User<K>>, outcome: Outcome) {
-        let (old, _) = user.word.apply(Word::without_units);
-        for _ in 0..old.units() {
-            self.spend(user, outcome, Inherit::NOTHING);
+        // The step looks at the limit too: who came after it was raised again stays.
+        let taken = user
+            .word
+            .update(|word| (word.limit() == 0 || word.has(DEAD)).then(|| word.without_units()));
+        if let Ok((old, _)) = taken {
+            for _ in 0..old.units() {
+                self.spend(user, outcome, Inherit::NOTHING);
+            }
         }
         self.leave_if_unready(user);
     }
@@ -586,6 +601,11 @@ impl<K: UserKey> Work<K> {
                         break;
                     }
                     if waiter.abandon() {
+                        // D3 for the owner himself: when the drop returns, his places are free.
+                        if waiter.take_places() {
+                            waiter.user.places.give();
+                            self.gate.places().give();
+                        }
                         self.forget_deadline(waiter);
                         break;
                     }
@@ -648,14 +668,16 @@ pub(crate) fn with_duty(word: Word) -> Word {
 }
 
 /// Wakers to be called when nothing is held any more. One fits without an allocation.
+///
+/// Those that nobody has called are called when it is dropped: a panic on the way must not leave anybody asleep.
 #[derive(Default)]
-struct Wakes {
+pub(crate) struct Wakes {
     first: Option<Waker>,
     more: Vec<Waker>,
 }
 
 impl Wakes {
-    fn push(&mut self, waker: Waker) {
+    pub(crate) fn push(&mut self, waker: Waker) {
         if self.first.is_none() {
             self.first = Some(waker);
         } else {
@@ -669,11 +691,24 @@ impl Wakes {
         }
     }
 
-    /// Wakes all. A waker that panics does not keep the others from being woken; the first panic goes on afterwards,
-    /// unless one is under way already.
-    fn wake(self) {
+    fn append(&mut self, other: &mut Self) {
+        self.extend(other.first.take());
+        self.more.append(&mut other.more);
+    }
+
+    /// Wakes all.
+    ///
+    /// # Panics
+    /// If a waker does, after the others have been called; not if a panic is under way already.
+    pub(crate) fn wake(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
         let mut panic = None;
-        for waker in self.first.into_iter().chain(self.more) {
+        for waker in self.first.take().into_iter().chain(self.more.drain(..)) {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
                 panic.get_or_insert(payload);
             }

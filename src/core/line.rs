@@ -411,13 +411,15 @@ impl Line {
     fn find(&self, mut at: *mut Segment, id: u64, guard: &Guard) -> *mut Segment {
         loop {
             let segment = self.see(at, guard);
-            if segment.id >= id && !segment.is_removed() {
+            // Looked at before its successor: removed later, it has got one later.
+            let is_removed = segment.is_removed();
+            if segment.id >= id && !is_removed {
                 return at;
             }
             // Ordering: Acquire: the next segment is set up.
             let mut next = segment.next.load(Ordering::Acquire);
             if next.is_null() {
-                debug_assert!(!segment.is_removed(), "L2");
+                debug_assert!(!is_removed, "L2");
                 let new = Box::into_raw(Segment::new(segment.id + 1, at, 0));
                 // Ordering: AcqRel: shows the new segment set up; a failure shows the other one.
                 match segment

@@ -110,10 +110,16 @@ impl<K: UserKey> User<K> {
     }
 
     /// Ends an entry that is idle; with `marked`, only one that was not used since it was marked.
+    ///
+    /// The word alone does not say that nobody waits: the unit of the last one may be in the hand of somebody who came
+    /// for another's cell and will put it back. But who waits has a place until he is told, taken before he was counted.
     pub(crate) fn die(&self, marked: bool) -> bool {
         self.word
             .update(|word| {
-                (word.is_idle() && !word.has(DEAD) && (word.has(MARK) || !marked))
+                (word.is_idle()
+                    && !word.has(DEAD)
+                    && (word.has(MARK) || !marked)
+                    && self.places.fill().waiting == 0)
                     .then(|| word.with(DEAD))
             })
             .is_ok()

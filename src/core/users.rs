@@ -9,15 +9,17 @@
 //! - **M1** an entry in the map is not dead: it dies in the step that takes it out, under its shard's lock.
 //! - **M2** an entry is made from the config and the gate in force, looked at under the shard's lock; a reload or reset
 //!   stores first and walks the map second, so it meets every entry made from what was before.
-//! - **M3** one reload, close or reset at a time (`steer`), so that snapshot and words change in one order.
+//! - **M3** one reload, close or reset at a time (`steer`), so that snapshot and words change in one order. Wakers are
+//!   called after it: they may steer themselves, and a panic of theirs must not cut short what is half done.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::arrival;
-use super::dispatch::Work;
+use super::dispatch::{Wakes, Work};
 use super::gate::{GateLimits, GateRef};
 use super::shared::Shared;
 use super::user::User;
@@ -132,6 +134,8 @@ impl<K: UserKey> Core<K> {
                 // He will be refused, and need not be known for that.
                 return user;
             }
+            // Ordering: Relaxed: a count by itself. Before the entry is there to be taken out.
+            self.known.fetch_add(1, Ordering::Relaxed);
             let inserted = self.users.insert(&user, || {
                 self.shared.config.is(&config)
                     && self.gate.is(&gate)
@@ -139,24 +143,28 @@ impl<K: UserKey> Core<K> {
             });
             match inserted {
                 Inserted::New => {
-                    // Ordering: Relaxed: a count by itself.
-                    self.known.fetch_add(1, Ordering::Relaxed);
                     self.sweep.push((user.clone(), NOT_IDLE));
                     self.sweep_some();
                     return user;
                 }
-                Inserted::Found(user) => return user,
-                Inserted::Outdated => key = user.key.clone(),
+                Inserted::Found(user) => {
+                    self.known.fetch_sub(1, Ordering::Relaxed);
+                    return user;
+                }
+                Inserted::Outdated => {
+                    self.known.fetch_sub(1, Ordering::Relaxed);
+                    key = user.key.clone();
+                }
             }
         }
     }
 
     /// The entry to go on with for somebody whose entry is stale. None if the limiter is gone.
-    pub(crate) fn renew(user: &Arc<User<K>>) -> Option<Arc<User<K>>> {
+    pub(crate) fn renew(user: &Arc<User<K>>, wakes: &mut Wakes) -> Option<Arc<User<K>>> {
         let core = user.core.upgrade()?;
         if user.gate.word.load().has(RETIRED) {
             core.replace_gate(&user.gate);
-            core.bury(user);
+            core.bury(user, wakes);
         }
         Some(core.user(&user.key))
     }
@@ -182,40 +190,61 @@ impl<K: UserKey> Core<K> {
         config: LimitConfig<K>,
         expected: Option<&Arc<LimitConfig<K>>>,
     ) -> bool {
-        let _one = self.steer();
+        let mut wakes = Wakes::default();
+        let one = self.steer();
         if expected.is_some_and(|expected| !self.shared.config.is(expected)) {
             return false;
         }
-        self.shared.config.set(Arc::new(config));
-        self.push();
+        let old = self.shared.config.set(Arc::new(config));
+        let panic = self.push(&mut wakes);
+        drop(one);
+        // The last of a config may be the last of a rule: the user's code, like a waker.
+        drop(old);
+        wakes.wake();
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
         true
     }
 
     /// Brings every word in line with the snapshot: first whatever shrinks, then what grows, the global level around
     /// the users. So nobody is served under one limit that is new and another that is old.
-    fn push(&self) {
+    ///
+    /// A rule that panics counts as one that knows nothing of the user; the panic is returned, and goes on when all is
+    /// in line.
+    fn push(&self, wakes: &mut Wakes) -> Option<Panic> {
         let config = self.shared.config.get();
         let is_closed = self.shared.is_closed();
         let gate = self.gate();
         let limits = gate_limits(&config);
         gate.set_retry_after(limits.retry_after);
         gate.places().set_bound(limits.queue);
-        let set_global = |now: bool| {
-            if now && gate.word.load().limit() != limits.concurrent {
-                let mut work = Work::new(gate.clone());
-                work.set_global_limit(limits.concurrent);
-                work.run();
-            }
+        let set_global = |wakes: &mut Wakes| {
+            let mut work = Work::new(gate.clone());
+            work.set_global_limit(limits.concurrent);
+            work.finish(wakes);
         };
         let grows = gate.word.load().limit() < limits.concurrent;
-        set_global(!grows);
+        if !grows {
+            set_global(wakes);
+        }
+        let mut panic = None;
         let mut growing = Vec::new();
         for user in self.all() {
-            let limits = user_limits(&config, is_closed, &user.key);
+            let asked = catch_unwind(AssertUnwindSafe(|| {
+                user_limits(&config, is_closed, &user.key)
+            }));
+            let limits = asked.unwrap_or_else(|payload| {
+                panic.get_or_insert(payload);
+                UserLimits::new(
+                    config.max_concurrent_per_user,
+                    config.max_queue_size_per_user,
+                )
+            });
             user.places.set_bound(limits.max_queue_size);
             let limit = user.word.load().limit();
             if limits.max_concurrent < limit {
-                shrink(&user, limits.max_concurrent);
+                shrink(&user, limits.max_concurrent, wakes);
             } else if limits.max_concurrent > limit {
                 growing.push((user, limits.max_concurrent));
             }
@@ -226,22 +255,29 @@ impl<K: UserKey> Core<K> {
                 work.grow_user(&user, limit);
             }
         }
-        work.run();
-        set_global(grows);
+        work.finish(wakes);
+        if grows {
+            set_global(wakes);
+        }
         // A bound that grew lets those count as queued who were blocked.
         gate.note_waiting(gate.places().fill().queued());
+        panic
     }
 
     pub(crate) fn close(&self) {
-        let _one = self.steer();
-        self.shared.close();
+        let mut wakes = Wakes::default();
+        let one = self.steer();
+        // The word first: who finds the limiter closed finds the reason in the word.
         let gate = self.gate();
         gate.word.apply(|word| word.with(CLOSED));
+        self.shared.close();
         for user in self.all() {
             user.places.set_bound(0);
-            shrink(&user, 0);
+            shrink(&user, 0, &mut wakes);
         }
-        self.tell_if_drained(&gate);
+        self.tell_if_drained(&gate, &mut wakes);
+        drop(one);
+        wakes.wake();
     }
 
     pub(crate) fn is_drained(&self) -> bool {
@@ -249,28 +285,27 @@ impl<K: UserKey> Core<K> {
         word.has(CLOSED) && word.held() == 0
     }
 
-    fn tell_if_drained(&self, gate: &GateRef<K>) {
+    fn tell_if_drained(&self, gate: &GateRef<K>, wakes: &mut Wakes) {
         let word = gate.word.load();
         if word.has(CLOSED) && word.held() == 0 {
-            let mut wakers = Vec::new();
-            self.shared.drained(|waker| wakers.push(waker));
-            for waker in wakers {
-                waker.wake();
-            }
+            self.shared.drained(|waker| wakes.push(waker));
         }
     }
 
     pub(crate) fn reset(&self) {
-        let _one = self.steer();
+        let mut wakes = Wakes::default();
+        let one = self.steer();
         let old = self.gate();
         self.replace_gate(&old);
         for user in self.all() {
             if user.gate.is(&old) {
-                self.bury(&user);
+                self.bury(&user, &mut wakes);
             }
         }
         self.visit_all(|_, since| Some(since));
-        self.tell_if_drained(&self.gate());
+        self.tell_if_drained(&self.gate(), &mut wakes);
+        drop(one);
+        wakes.wake();
     }
 
     /// Retires a gate and puts a new one in its place. Whoever meets a retired gate does the same, so that nobody
@@ -291,7 +326,7 @@ impl<K: UserKey> Core<K> {
     }
 
     /// Takes a user of a retired gate out and ends all who wait for him.
-    fn bury(&self, user: &Arc<User<K>>) {
+    fn bury(&self, user: &Arc<User<K>>, wakes: &mut Wakes) {
         let taken = self.users.remove(user, || {
             user.unmap(DEAD);
             true
@@ -300,7 +335,7 @@ impl<K: UserKey> Core<K> {
             self.known.fetch_sub(1, Ordering::Relaxed);
             let mut work = Work::new(user.gate.clone());
             work.close_line(user, work.end_of(user));
-            work.run();
+            work.finish(wakes);
         }
     }
 
@@ -411,10 +446,12 @@ impl<K: UserKey> Drop for Core<K> {
 
 const NOTHING: UserLimits = UserLimits::new(0, 0);
 
-fn shrink<K: UserKey>(user: &Arc<User<K>>, limit: u32) {
+type Panic = Box<dyn std::any::Any + Send>;
+
+fn shrink<K: UserKey>(user: &Arc<User<K>>, limit: u32, wakes: &mut Wakes) {
     let mut work = Work::new(user.gate.clone());
     work.shrink_user(user, limit);
-    work.run();
+    work.finish(wakes);
 }
 
 /// What a config means for one user. Switched off, it means all that can be counted.

@@ -27,7 +27,7 @@ use super::user::User;
 use super::word::{Fill, MAX};
 use crate::UserKey;
 use crate::error::{Level, Reason};
-use crate::sync::{AtomicU64, Ordering, UnsafeCell};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, UnsafeCell};
 
 /// What a waiter is told: that it was granted a slot, or why not.
 ///
@@ -153,6 +153,8 @@ pub(crate) struct Waiter<K: UserKey> {
     pub(crate) number: u64,
     /// How long it waited, known once it is granted.
     waited: AtomicU64,
+    /// Whether it still has its places.
+    has_places: AtomicBool,
 }
 
 // SAFETY: the waker cell is the only part that is not `Sync` by itself; the `WAKER` bit says whose it is (T3), and the
@@ -173,7 +175,15 @@ impl<K: UserKey> Waiter<K> {
             deadline,
             number,
             waited: AtomicU64::new(0),
+            has_places: AtomicBool::new(true),
         }
+    }
+
+    /// True for the one who gives its places back, or takes them over: the one who claimed its cell, or the owner who
+    /// goes before that one has come to it.
+    pub(crate) fn take_places(&self) -> bool {
+        // Ordering: Relaxed: one of the two sees true, and the places are counted in words of their own.
+        self.has_places.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn occupant(self: &Arc<Self>) -> Occupant {
@@ -210,6 +220,8 @@ impl<K: UserKey> Waiter<K> {
         loop {
             let to = match seen & CODE {
                 PENDING => outcome,
+                // Who leaves by himself has left, whatever the time.
+                EXPIRED if outcome == Outcome::ABANDONED => outcome,
                 EXPIRED => Outcome::TIMED_OUT,
                 state => {
                     debug_assert_eq!(state, ABANDONED, "T1");
@@ -228,7 +240,7 @@ impl<K: UserKey> Waiter<K> {
                     } else {
                         None
                     };
-                    return if seen & CODE == EXPIRED && outcome != Outcome::TIMED_OUT {
+                    return if to != outcome {
                         Told::TimedOut(waker)
                     } else {
                         Told::Yes(waker)

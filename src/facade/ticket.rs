@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::permit::{Permit, Tags, request_id, session_id};
 use crate::UserKey;
 use crate::core::arrival::{Admission, Ask, Refused, arrive};
-use crate::core::dispatch::Work;
+use crate::core::dispatch::{Wakes, Work};
 use crate::core::totals::Tally;
 use crate::core::user::User;
 use crate::core::users::Core;
@@ -62,16 +62,29 @@ enum Stage<K: UserKey> {
     Done,
 }
 
-/// One arrival, with the entry looked up afresh as often as it was forgotten in between.
+/// One arrival. Others are woken when the ticket is made: if one of their wakers panics, it goes like any other.
 pub(crate) fn ask<K: UserKey>(
     user: &Arc<User<K>>,
     ask: Ask,
     tags: Tags,
 ) -> Result<Ticket<K>, OverloadError> {
+    let mut wakes = Wakes::default();
+    let ticket = ask_until_known(user, ask, tags, &mut wakes);
+    wakes.wake();
+    ticket
+}
+
+/// The entry is looked up afresh as often as it was forgotten in between.
+fn ask_until_known<K: UserKey>(
+    user: &Arc<User<K>>,
+    ask: Ask,
+    tags: Tags,
+    wakes: &mut Wakes,
+) -> Result<Ticket<K>, OverloadError> {
     let mut current = user;
     let mut renewed;
     loop {
-        match arrive(current, ask) {
+        match arrive(current, ask, wakes) {
             Ok(Admission::Slot(slot, waited)) => {
                 // SAFETY: `arrive` hands over the slot.
                 let permit = unsafe { Permit::new(slot, waited, tags) };
@@ -79,7 +92,7 @@ pub(crate) fn ask<K: UserKey>(
             }
             Ok(Admission::Waiting(waiter)) => return Ok(Ticket(Stage::Place(waiter, tags))),
             Err(Refused::Because(reason)) => return Err(refusal(current, reason)),
-            Err(Refused::Stale) => match Core::renew(current) {
+            Err(Refused::Stale) => match Core::renew(current, wakes) {
                 Some(user) => {
                     renewed = user;
                     current = &renewed;
@@ -229,29 +242,28 @@ impl<K: UserKey> Future for Ticket<K> {
     type Output = Result<Permit<K>, OverloadError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let stage = &mut self.0;
-        match mem::replace(stage, Stage::Done) {
+        // The place stays in the ticket while the waker is cloned, which may panic.
+        if let Stage::Place(waiter, _) = &self.0 {
+            let mut ended = Self::collect(waiter);
+            if ended.is_none() && !waiter.register(context.waker()) {
+                ended = Self::collect(waiter);
+            }
+            match ended {
+                None => return Poll::Pending,
+                Some(Err(error)) => {
+                    self.0 = Stage::Done;
+                    return Poll::Ready(Err(error));
+                }
+                Some(Ok(())) => {}
+            }
+        }
+        match mem::replace(&mut self.0, Stage::Done) {
             Stage::Slot(permit) => Poll::Ready(Ok(permit)),
             Stage::Place(waiter, tags) => {
-                let ended = Self::collect(&waiter);
-                let ended = if ended.is_none() && !waiter.register(context.waker()) {
-                    Self::collect(&waiter)
-                } else {
-                    ended
-                };
-                match ended {
-                    None => {
-                        *stage = Stage::Place(waiter, tags);
-                        Poll::Pending
-                    }
-                    Some(Err(error)) => Poll::Ready(Err(error)),
-                    Some(Ok(())) => {
-                        let user = NonNull::from(&*waiter.user);
-                        // SAFETY: `collect` took over the slot that was granted.
-                        let permit = unsafe { Permit::new(user, waiter.waited(), tags) };
-                        Poll::Ready(Ok(permit))
-                    }
-                }
+                let user = NonNull::from(&*waiter.user);
+                // SAFETY: `collect` took over the slot that was granted.
+                let permit = unsafe { Permit::new(user, waiter.waited(), tags) };
+                Poll::Ready(Ok(permit))
             }
             Stage::Done => panic!("a ticket was polled after it was ready"),
         }

@@ -233,9 +233,8 @@ impl<T> Swap<T> {
         f(&self.get())
     }
 
-    pub(crate) fn set(&self, value: Arc<T>) {
-        let old = std::mem::replace(&mut *self.lock(), value);
-        drop(old);
+    pub(crate) fn set(&self, value: Arc<T>) -> Arc<T> {
+        std::mem::replace(&mut *self.lock(), value)
     }
 
     pub(crate) fn replace(&self, old: &Arc<T>, new: Arc<T>) -> bool {

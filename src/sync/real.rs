@@ -263,8 +263,9 @@ impl<T> Swap<T> {
         f(&self.0.load())
     }
 
-    pub(crate) fn set(&self, value: Arc<T>) {
-        self.0.store(value);
+    /// Returns what was there.
+    pub(crate) fn set(&self, value: Arc<T>) -> Arc<T> {
+        self.0.swap(value)
     }
 
     /// Replaces `old` by `new` if `old` is still there.
