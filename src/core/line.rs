@@ -587,3 +587,7 @@ impl std::fmt::Debug for Line {
         f.debug_struct("Line").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, admit_loom))]
+#[path = "line_models.rs"]
+mod models;

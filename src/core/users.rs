@@ -272,7 +272,7 @@ impl<K: UserKey> Core<K> {
         gate.word.apply(|word| word.with(CLOSED));
         self.shared.close();
         for user in self.all() {
-            user.places.set_bound(0);
+            // The bounds stay: who arrives meanwhile is to hear that it is closed, not that a queue is full.
             shrink(&user, 0, &mut wakes);
         }
         self.tell_if_drained(&gate, &mut wakes);

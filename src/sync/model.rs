@@ -13,11 +13,10 @@ pub(crate) use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
-/// Steps of the reclamation clock: not explored, only counted.
-static CLOCK: Plain = Plain::new(1);
-
-fn tick() -> u64 {
-    CLOCK.fetch_add(1, PlainOrdering::Relaxed)
+loom::lazy_static! {
+    /// Steps of the reclamation clock: retiring comes before every pin that counts later, as the fences of an epoch
+    /// make it.
+    static ref CLOCK: AtomicU64 = AtomicU64::new(1);
 }
 
 /// A pin. What is retired is kept until the end of the run; a pin proves instead that it reaches nothing that was
@@ -28,7 +27,10 @@ pub(crate) struct Guard {
 }
 
 pub(crate) fn pin() -> Guard {
-    Guard { since: tick() }
+    // Ordering: Acquire pairs with the Release of `RetiredAt::set`, and with nothing else: pins do not order pins.
+    Guard {
+        since: CLOCK.fetch_add(1, Ordering::Acquire),
+    }
 }
 
 /// What has been retired in this run, freed at its end. loom runs all threads of a model on one thread of the system.
@@ -89,7 +91,9 @@ impl RetiredAt {
     }
 
     pub(crate) fn set(&self) {
-        self.0.store(tick(), PlainOrdering::Relaxed);
+        // Ordering: Release pairs with the Acquire of `pin`.
+        let at = CLOCK.fetch_add(1, Ordering::Release);
+        self.0.store(at, PlainOrdering::Relaxed);
     }
 }
 
