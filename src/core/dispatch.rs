@@ -558,7 +558,6 @@ impl<K: UserKey> Work<K> {
 
     /// The owner of a waiter goes before the end.
     pub(crate) fn abandon(&mut self, waiter: &Arc<Waiter<K>>) {
-        let tallies = &self.gate.shared.clone().tallies;
         loop {
             match waiter.state() {
                 State::Pending => {
@@ -581,7 +580,7 @@ impl<K: UserKey> Work<K> {
                 State::Ended(_) => return,
             }
         }
-        tallies.count(Tally::Abandoned);
+        self.gate.shared.tallies.count(Tally::Abandoned);
     }
 
     /// The owner of a granted waiter has collected its slot.
