@@ -25,6 +25,14 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// Whether a pretended clock has passed a deadline that it was not told of in time. The real one has a thread that
+    /// looks by itself.
+    pub(crate) fn has_passed(&self, deadline: u64) -> bool {
+        matches!(self, Self::Fake(..)) && self.now() >= deadline
+    }
+}
+
 fn monotonic() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     nanos(START.get_or_init(Instant::now).elapsed())
@@ -171,16 +179,11 @@ impl FakeClock {
         }
         self.set(target);
         self.each_forgetful(|limiter| limiter.forget_idle(target));
-        // Outside the lock: the last reference to a gate may end here.
-        let mut idle = Vec::new();
-        list(&self.lists.timed).retain(|timed| {
-            let keep = timed.next_deadline().is_some() || !timed.let_go();
-            if !keep {
-                idle.push(timed.clone());
-            }
-            keep
-        });
-        drop(idle);
+        // On a copy, outside the lock: the last reference to a gate may end here, and with it other people's values.
+        let mut over: Vec<Arc<dyn Timed>> = list(&self.lists.timed).clone();
+        over.retain(|timed| timed.next_deadline().is_none() && timed.let_go());
+        list(&self.lists.timed).retain(|timed| !over.iter().any(|gone| Arc::ptr_eq(gone, timed)));
+        drop(over);
         if let Some(payload) = panic {
             resume_unwind(payload);
         }

@@ -1,5 +1,12 @@
 //! What must not ask for memory: admission and release of a known user, and refusals.
 
+#![allow(
+    clippy::drop_non_drop,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may wait for another thread"
+)]
+
 mod tool;
 
 use std::pin::Pin;

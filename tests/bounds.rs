@@ -3,6 +3,12 @@
 //! The races last a second each; `ADMIT_STORM_SECONDS=60` lets them last longer. The bound of a million and what
 //! follows is counted out in release builds and with `ADMIT_SCALE=full`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may wait for another thread"
+)]
+
 mod tool;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -2,6 +2,12 @@
 //!
 //! The threaded tests last a second; `ADMIT_STORM_SECONDS=60` lets each last longer.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may wait for another thread"
+)]
+
 mod tool;
 
 use std::collections::VecDeque;

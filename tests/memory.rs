@@ -3,6 +3,12 @@
 //! The short form takes a few seconds. `ADMIT_SCALE=full`, for a release build, counts five million waiters, three
 //! million users who wait in vain and ten million users with one request each.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may wait for another thread"
+)]
+
 mod tool;
 
 use std::collections::VecDeque;

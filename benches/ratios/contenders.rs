@@ -10,10 +10,11 @@ use admit::{Limiter, UserHandle};
 use crate::common::{self, GLOBAL, PER_USER, Padded, TwoSemaphores};
 
 /// By number, as [`Worker::pass`] knows them.
-pub(crate) const CONTENDERS: [&str; 6] = [
+pub(crate) const CONTENDERS: [&str; 7] = [
     "four bare load + compare-exchange",
     "the same, two on a line of each user",
     "admit, by handle",
+    "admit, by one handle, again and again",
     "admit, by name",
     "admit, by name, as a future",
     "DashMap + 2 tokio semaphores",
@@ -21,8 +22,8 @@ pub(crate) const CONTENDERS: [&str; 6] = [
 
 pub(crate) const BARE: usize = 0;
 pub(crate) const HANDLE: usize = 2;
-pub(crate) const NAME: usize = 3;
-pub(crate) const SEMAPHORES: usize = 5;
+pub(crate) const NAME: usize = 4;
+pub(crate) const SEMAPHORES: usize = 6;
 
 /// What all threads share.
 pub(crate) struct World {
@@ -87,11 +88,16 @@ impl<'a> Worker<'a> {
                 self.world.shared[0].step();
             }),
             2 => self.each(|user| drop(black_box(self.handles[user].try_acquire()))),
-            3 => self.each(|user| {
+            // What it costs when the handle and the entry are in the first-level cache already.
+            3 => {
+                let handle = &self.handles[self.order[0]];
+                self.each(|_| drop(black_box(handle.try_acquire())))
+            }
+            4 => self.each(|user| {
                 let name = self.world.names[user].as_str();
                 drop(black_box(self.world.limiter.try_acquire(name)));
             }),
-            4 => self.each(|user| {
+            5 => self.each(|user| {
                 let name = self.world.names[user].as_str();
                 let future = pin!(self.world.limiter.acquire(name));
                 let mut context = Context::from_waker(Waker::noop());

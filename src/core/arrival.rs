@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::deadline;
 use super::dispatch::{Inherit, Spent, Wakes, Work, with_duty};
-use super::gate::GateRef;
+use super::gate::{Gate, GateRef};
 use super::line::{Occupant, Position};
 use super::totals::Tally;
 use super::user::User;
 use super::waiter::{Outcome, State, Waiter};
 use super::word::{CLOSED, DEAD, Fill, MARK, RETIRED, Word};
 use crate::UserKey;
-use crate::error::{Level, Reason};
+use crate::error::{Level, OverloadError, Reason};
 use crate::policy::OverloadPolicy;
 use crate::sync::{Ordering, fence};
 
@@ -51,6 +51,21 @@ enum NoSlot {
     Global(Word),
 }
 
+impl NoSlot {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::User(word) => Reason::UserLimit {
+                count: word.held(),
+                limit: word.limit(),
+            },
+            Self::Global(word) => Reason::GlobalLimit {
+                count: word.held(),
+                limit: word.limit(),
+            },
+        }
+    }
+}
+
 /// A slot of both levels, in the common case: nothing waits, nothing is unusual, and the caller's look at the entry is
 /// all that keeps it.
 #[inline]
@@ -69,8 +84,8 @@ pub(crate) fn take_plain<K: UserKey>(user: &User<K>) -> Option<NonNull<User<K>>>
 /// The caller owns a slot of `user` at the user's level.
 #[inline]
 pub(crate) unsafe fn take_global<K: UserKey>(user: NonNull<User<K>>) -> bool {
-    // SAFETY: the slot keeps the entry (U1).
-    let gate = unsafe { &user.as_ref().gate };
+    // SAFETY: the slot keeps the entry (U1), and the entry keeps the gate.
+    let gate: &Gate<K> = unsafe { &user.as_ref().gate };
     if gate.take().is_err() {
         return false;
     }
@@ -78,7 +93,36 @@ pub(crate) unsafe fn take_global<K: UserKey>(user: NonNull<User<K>>) -> bool {
     true
 }
 
+/// Both halves for somebody who has the entry at hand.
+#[inline]
+pub(crate) fn take_at_once<K: UserKey>(user: &Arc<User<K>>) -> Option<NonNull<User<K>>> {
+    let slot = take_plain(user)?;
+    // SAFETY: the slot just taken.
+    if unsafe { take_global(slot) } {
+        return Some(slot);
+    }
+    untake(user);
+    None
+}
+
+/// The answer to somebody who asks for a slot now, if it is plainly no.
+#[cold]
+pub(crate) fn refuse_at_once<K: UserKey>(user: &User<K>) -> Option<OverloadError> {
+    let reason = match look(user) {
+        Ok(None) | Err(Refused::Stale) => return None,
+        Ok(Some(no_slot)) => no_slot.reason(),
+        Err(Refused::Because(reason)) => reason,
+    };
+    user.gate.shared.tallies.count(Tally::of(reason));
+    Some(refusal(user, reason))
+}
+
+pub(crate) fn refusal<K: UserKey>(user: &User<K>, reason: Reason) -> OverloadError {
+    OverloadError::new(reason, Duration::from_nanos(user.gate.retry_after()))
+}
+
 /// Gives back a slot that was taken at the user's level only.
+#[cold]
 pub(crate) fn untake<K: UserKey>(user: &Arc<User<K>>) {
     let mut work = Work::new(user.gate.clone());
     work.put_user(user);
@@ -93,31 +137,20 @@ pub(crate) fn arrive<K: UserKey>(
     wakes: &mut Wakes,
 ) -> Result<Admission<K>, Refused> {
     let gate = &user.gate;
-    let no_slot = match take_both(user)? {
-        Ok(slot) => return Ok(admitted(gate, slot, Duration::ZERO)),
-        Err(no_slot) => no_slot,
+    let no_slot = match take_both(user) {
+        Ok(Ok(())) => return Ok(admitted(user, Duration::ZERO)),
+        Ok(Err(no_slot)) => no_slot,
+        Err(Refused::Stale) => return Err(Refused::Stale),
+        Err(Refused::Because(reason)) => return Err(refuse(gate, reason)),
     };
-    match (ask, no_slot) {
-        (Ask::Now, NoSlot::User(word)) => Err(refuse(
-            gate,
-            Reason::UserLimit {
-                count: word.held(),
-                limit: word.limit(),
-            },
-        )),
-        (Ask::Now, NoSlot::Global(word)) => Err(refuse(
-            gate,
-            Reason::GlobalLimit {
-                count: word.held(),
-                limit: word.limit(),
-            },
-        )),
-        (Ask::Queue(timeout), _) => queue(user, timeout, wakes),
+    match ask {
+        Ask::Now => Err(refuse(gate, no_slot.reason())),
+        Ask::Queue(timeout) => queue(user, timeout, wakes),
     }
 }
 
-fn admitted<K: UserKey>(gate: &GateRef<K>, user: &Arc<User<K>>, waited: Duration) -> Admission<K> {
-    gate.shared.tallies.count(Tally::Admitted);
+fn admitted<K: UserKey>(user: &Arc<User<K>>, waited: Duration) -> Admission<K> {
+    user.gate.shared.tallies.count(Tally::Admitted);
     Admission::Slot(NonNull::from(&**user), waited)
 }
 
@@ -132,41 +165,41 @@ fn barred<K: UserKey>(gate: &GateRef<K>, user: Word) -> Option<Refused> {
     if global.has(RETIRED) || user.has(DEAD) {
         Some(Refused::Stale)
     } else if global.has(CLOSED) {
-        Some(refuse(gate, Reason::Closed))
+        Some(Refused::Because(Reason::Closed))
     } else if user.limit() == 0 {
-        Some(refuse(
-            gate,
-            Reason::UserLimit {
-                count: user.held(),
-                limit: 0,
-            },
-        ))
+        Some(Refused::Because(NoSlot::User(user).reason()))
     } else {
         None
     }
 }
 
-#[allow(clippy::type_complexity)]
-fn take_both<K: UserKey>(user: &Arc<User<K>>) -> Result<Result<&Arc<User<K>>, NoSlot>, Refused> {
-    let gate = &user.gate;
+/// Whether a slot of both levels is to be had at this moment.
+fn look<K: UserKey>(user: &User<K>) -> Result<Option<NoSlot>, Refused> {
+    let word = user.word.load();
+    if let Some(refused) = barred(&user.gate, word) {
+        return Err(refused);
+    }
+    if !user.is_open(word, 0) {
+        return Ok(Some(NoSlot::User(word)));
+    }
+    let global = user.gate.word.load();
+    Ok((!global.is_open()).then_some(NoSlot::Global(global)))
+}
+
+fn take_both<K: UserKey>(user: &Arc<User<K>>) -> Result<Result<(), NoSlot>, Refused> {
     loop {
-        let seen = user.word.load();
-        if let Some(refused) = barred(gate, seen) {
-            return Err(refused);
+        if let Some(no_slot) = look(user)? {
+            return Ok(Err(no_slot));
         }
-        if !seen.is_open() {
-            return Ok(Err(NoSlot::User(seen)));
-        }
-        let global = gate.word.load();
-        if !global.is_open() {
-            return Ok(Err(NoSlot::Global(global)));
-        }
-        let taken = user.step(|word| word.is_open().then(|| word.without(MARK).more_held()));
+        let taken = user.step(|word| {
+            user.is_open(word, 0)
+                .then(|| word.without(MARK).more_held())
+        });
         if taken.is_err() {
             continue;
         }
-        match gate.take() {
-            Ok(()) => return Ok(Ok(user)),
+        match user.gate.take() {
+            Ok(()) => return Ok(Ok(())),
             Err(_) => untake(user),
         }
     }
@@ -203,13 +236,16 @@ fn queue<K: UserKey>(
         Counted::Slot => {
             give_places(user);
             work.finish(wakes);
-            return Ok(admitted(gate, user, Duration::ZERO));
+            return Ok(admitted(user, Duration::ZERO));
         }
         Counted::Not(word) => {
             give_places(user);
             work.finish(wakes);
             // Who is barred no more was barred a moment ago: he tries again from the start.
-            return Err(barred(gate, word).unwrap_or(Refused::Stale));
+            return Err(match barred(gate, word) {
+                Some(Refused::Because(reason)) => refuse(gate, reason),
+                Some(Refused::Stale) | None => Refused::Stale,
+            });
         }
     }
     gate.shared.tallies.count(Tally::Queued);
@@ -219,13 +255,13 @@ fn queue<K: UserKey>(
         let waited = Duration::from_nanos(gate.shared.clock.now().saturating_sub(now));
         work.finish(wakes);
         return if outcome.is_granted() {
-            Ok(admitted(gate, user, waited))
+            Ok(admitted(user, waited))
         } else {
             Err(refuse(gate, outcome.reason(waiter.timeout())))
         };
     }
     let admission = match waiter.state() {
-        State::Granted if waiter.collect() => Ok(admitted(gate, user, waiter.waited())),
+        State::Granted if waiter.collect() => Ok(admitted(user, waiter.waited())),
         // Counted by whoever ended it.
         State::Ended(outcome) => Err(Refused::Because(outcome.reason(waiter.timeout()))),
         _ => {
@@ -245,6 +281,9 @@ enum Counted {
     Not(Word),
 }
 
+/// A newcomer who is to be counted has a place himself.
+const OWN_PLACE: u32 = 1;
+
 /// Counts a waiter in his user's word, or takes the slot that became free meanwhile.
 fn count<K: UserKey>(work: &mut Work<K>, user: &Arc<User<K>>) -> Counted {
     let is_barred = |word: Word| word.has(DEAD) || word.limit() == 0;
@@ -252,7 +291,7 @@ fn count<K: UserKey>(work: &mut Work<K>, user: &Arc<User<K>>) -> Counted {
     let counted = user.step(|word| {
         if is_barred(word) {
             None
-        } else if global_is_open && word.is_open() {
+        } else if global_is_open && user.is_open(word, OWN_PLACE) {
             Some(word.without(MARK).more_held())
         } else {
             Some(with_duty(word.without(MARK).more_units()))
@@ -334,6 +373,10 @@ fn watch<K: UserKey>(work: &mut Work<K>, waiter: &Arc<Waiter<K>>) {
     fence(Ordering::SeqCst);
     if matches!(waiter.state(), State::Ended(_)) {
         gate.deadlines().remove((waiter.deadline, waiter.number));
+    } else if gate.shared.clock.has_passed(waiter.deadline) {
+        // Moved past it before it was entered.
+        let now = waiter.deadline;
+        work.expire_due(now);
     } else {
         deadline::watch(&waiter.user.gate, waiter.deadline);
     }

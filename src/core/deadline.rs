@@ -111,7 +111,10 @@ static TIMER: Timer = Timer {
 #[cfg(not(admit_loom))]
 impl Timer {
     fn wake_before(&'static self, deadline: u64, is_new: bool) {
-        // Ordering: Relaxed, after the caller's fence: the thread, which stores before its own fence and looks after
+        // Ordering: SeqCst: the gate is in the inbox before the thread is looked for; the thread is there to be found
+        // before it looks into the inbox.
+        fence(Ordering::SeqCst);
+        // Ordering: Relaxed, after the fence: the thread, which stores before its own fence and looks after
         // it, either has seen the deadline or is seen here to sleep too long.
         if !is_new && deadline >= self.sleeps_until.load(Ordering::Relaxed) {
             return;

@@ -37,6 +37,8 @@ pub(crate) struct Work<K: UserKey> {
     /// Global slots in hand.
     slots: u32,
     wakes: Wakes,
+    /// The waker of one who left by himself; dropped last, since that is other people's code too.
+    unneeded: Option<Waker>,
     now: Option<u64>,
 }
 
@@ -119,6 +121,7 @@ impl<K: UserKey> Work<K> {
             owed_too: VecDeque::new(),
             slots: 0,
             wakes: Wakes::default(),
+            unneeded: None,
             now: None,
         }
     }
@@ -363,9 +366,12 @@ impl<K: UserKey> Work<K> {
         let now = if outcome.is_granted() { self.now() } else { 0 };
         match waiter.tell(outcome, now) {
             Told::Yes(waker) => {
-                // Nobody has to be woken who left by himself.
-                self.wakes
-                    .extend(waker.filter(|_| outcome != Outcome::ABANDONED));
+                if outcome == Outcome::ABANDONED {
+                    // Nobody has to be woken who left by himself.
+                    self.unneeded = waker;
+                } else {
+                    self.wakes.extend(waker);
+                }
                 if !outcome.is_granted() {
                     self.forget_deadline(waiter);
                     if outcome != Outcome::ABANDONED {
@@ -593,14 +599,14 @@ impl<K: UserKey> Work<K> {
 
     /// The owner of a waiter goes before the end.
     pub(crate) fn abandon(&mut self, waiter: &Arc<Waiter<K>>) {
-        let tallies = &self.gate.shared.clone().tallies;
         loop {
             match waiter.state() {
                 State::Pending => {
                     if self.withdraw(waiter, Outcome::ABANDONED, Inherit::NOTHING) {
                         break;
                     }
-                    if waiter.abandon() {
+                    if let Some(waker) = waiter.abandon() {
+                        self.unneeded = waker;
                         // D3 for the owner himself: when the drop returns, his places are free.
                         if waiter.take_places() {
                             waiter.user.places.give();
@@ -621,7 +627,7 @@ impl<K: UserKey> Work<K> {
                 State::Ended(_) => return,
             }
         }
-        tallies.count(Tally::Abandoned);
+        self.gate.shared.tallies.count(Tally::Abandoned);
     }
 
     /// The owner of a granted waiter has collected its slot.
@@ -655,6 +661,13 @@ impl<K: UserKey> Work<K> {
             }
         }
         any
+    }
+}
+
+impl<K: UserKey> Drop for Work<K> {
+    /// D1 also when somebody else's code has panicked on the way.
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 

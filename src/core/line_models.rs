@@ -7,23 +7,10 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{CELLS, Line, Message, Occupant, Position, Served};
-use crate::sync::{Ordering, collect, pin};
-
-/// Preemptions explored unless `LOOM_MAX_PREEMPTIONS` says otherwise.
-const PREEMPTIONS: usize = 2;
+use crate::core::models::explore;
+use crate::sync::{Ordering, pin};
 
 const MESSAGE: Message = Message::new(42);
-
-fn explore(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    if builder.preemption_bound.is_none() {
-        builder.preemption_bound = Some(PREEMPTIONS);
-    }
-    builder.check(move || {
-        model();
-        collect();
-    });
-}
 
 /// Somebody to stand in a cell; never looked at.
 fn occupant(number: usize) -> Occupant {

@@ -21,7 +21,8 @@ use crate::{FakeClock, LimitConfig, Limiter, OverloadPolicy, Reason, Ticket, Use
 /// Preemptions explored unless `LOOM_MAX_PREEMPTIONS` says otherwise.
 const PREEMPTIONS: usize = 2;
 
-fn explore(model: impl Fn() + Send + Sync + 'static) {
+/// Explores a model, and frees what it retired after each run.
+pub(crate) fn explore(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     if builder.preemption_bound.is_none() {
         builder.preemption_bound = Some(PREEMPTIONS);

@@ -67,9 +67,17 @@ impl<K: UserKey> User<K> {
     pub(crate) fn take_plain(&self) -> bool {
         self.word
             .update(|word| {
-                (word.is_plain() && word.held() < word.limit()).then(|| word.more_held())
+                (word.is_plain() && word.held() < word.limit() && self.places.is_empty())
+                    .then(|| word.more_held())
             })
             .is_ok()
+    }
+
+    /// A newcomer may take a slot: one is free, and nobody of this user waits. The word alone does not say so: the unit
+    /// of one who waits may for a moment be in the hand of somebody who came for another's cell. His place, on the same
+    /// cache line, does: it was taken before he was counted, so whoever sees that count sees it.
+    pub(crate) fn is_open(&self, word: Word, own_places: u32) -> bool {
+        word.is_open() && self.places.fill().waiting <= own_places
     }
 
     /// Gives back a slot, if nothing is unusual. When this succeeds the entry may be gone.

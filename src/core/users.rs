@@ -27,6 +27,7 @@ use super::word::{CLOSED, DEAD, MARK, MAX, ORPHAN, RETIRED};
 use crate::UserKey;
 use crate::clock::{Clock, Forgets, nanos};
 use crate::config::{LimitConfig, UserLimits};
+use crate::error::OverloadError;
 use crate::sync::{AtomicUsize, Inserted, Map, Ordering, Queue, Swap};
 
 /// Users that the arrival of a new one visits at most.
@@ -87,16 +88,45 @@ impl<K: UserKey> Core<K> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        // Both steps under the shard's lock, which keeps other readers from nothing: the look at the global word and the
-        // step on it come close together, and its line seldom has to be fetched twice.
-        let (user, is_admitted) = self.users.find(key, |user| {
-            let user = arrival::take_plain(user)?;
+        self.plain(key, |_| None)?.ok()
+    }
+
+    /// The same, or a plain refusal, for somebody who asks for a slot now.
+    #[inline]
+    pub(crate) fn try_plain<Q>(&self, key: &Q) -> Option<Result<NonNull<User<K>>, OverloadError>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.plain(key, arrival::refuse_at_once)
+    }
+
+    /// Both steps happen under the shard's lock, which keeps other readers from nothing: so the look at the global word
+    /// and the step on it come close together, and its line seldom has to be fetched twice.
+    #[inline]
+    fn plain<Q>(
+        &self,
+        key: &Q,
+        otherwise: impl FnOnce(&User<K>) -> Option<OverloadError>,
+    ) -> Option<Result<NonNull<User<K>>, OverloadError>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let mut refused = None;
+        let taken = self.users.find(key, |user| {
+            let Some(slot) = arrival::take_plain(user) else {
+                refused = otherwise(user);
+                return None;
+            };
             // SAFETY: the slot just taken.
-            Some((user, unsafe { arrival::take_global(user) }))
-        })??;
-        if is_admitted {
-            return Some(user);
-        }
+            Some((slot, unsafe { arrival::take_global(slot) }))
+        });
+        let user = match taken.flatten() {
+            Some((user, true)) => return Some(Ok(user)),
+            Some((user, false)) => user,
+            None => return refused.map(Err),
+        };
         // SAFETY: the slot just taken keeps the entry until it is put back.
         let user = unsafe {
             Arc::increment_strong_count(user.as_ptr());
@@ -309,7 +339,8 @@ impl<K: UserKey> Core<K> {
     }
 
     /// Retires a gate and puts a new one in its place. Whoever meets a retired gate does the same, so that nobody
-    /// waits for the thread that resets.
+    /// waits for the thread that resets. That needs no lock: a retired gate that is still current means that a reset is
+    /// under way, which keeps config and closing as they are until it has been replaced.
     fn replace_gate(&self, old: &GateRef<K>) {
         old.word.apply(|word| word.with(RETIRED));
         let current = self.gate.get();

@@ -274,14 +274,10 @@ impl<K: UserKey> Waiter<K> {
         self.mark(EXPIRED)
     }
 
-    /// The same for an owner who goes.
-    pub(crate) fn abandon(&self) -> bool {
-        let marked = self.mark(ABANDONED);
-        if marked {
-            // The claimer leaves the waker of one who is gone alone.
-            drop(self.take_waker());
-        }
-        marked
+    /// The same for an owner who goes; he takes his waker with him. `None` if it has been told already.
+    pub(crate) fn abandon(&self) -> Option<Option<Waker>> {
+        // The claimer leaves the waker of one who is gone alone.
+        self.mark(ABANDONED).then(|| self.take_waker())
     }
 
     fn mark(&self, to: u64) -> bool {

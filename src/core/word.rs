@@ -271,6 +271,13 @@ impl Places {
         Fill::of(self.0.load(Ordering::Relaxed))
     }
 
+    /// Nobody waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // Ordering: Relaxed, after an Acquire of the word in which the waiters were counted.
+        self.0.load(Ordering::Relaxed) & FIELD == 0
+    }
+
     /// Takes a place if fewer wait than may; `blocks` lets the newcomer wait outside the bound.
     pub(crate) fn take(&self, blocks: bool) -> Result<Fill, Fill> {
         let mut seen = self.0.load(Ordering::Relaxed);

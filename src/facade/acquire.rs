@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::permit::{Permit, Tags};
 use super::ticket::{Ticket, ask};
 use crate::UserKey;
-use crate::core::arrival::Ask;
+use crate::core::arrival::{Ask, take_at_once};
 use crate::core::user::User;
 use crate::error::OverloadError;
 
@@ -65,6 +65,14 @@ impl<K: UserKey> Future for Acquire<K> {
     type Output = Result<Permit<K>, OverloadError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Stage::Before { user, tags, .. } = &mut self.0 {
+            if let Some(slot) = take_at_once(user) {
+                // SAFETY: `take_at_once` hands over a slot of both levels.
+                let permit = unsafe { Permit::new(slot, Duration::ZERO, tags.take()) };
+                self.0 = Stage::Done;
+                return Poll::Ready(Ok(permit));
+            }
+        }
         let mut ticket = match mem::replace(&mut self.0, Stage::Done) {
             Stage::Before {
                 user,

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::permit::Permit;
 use super::request::Request;
 use super::ticket::{Ticket, ask};
 use crate::UserKey;
-use crate::core::arrival::{Ask, take_global, take_plain, untake};
+use crate::core::arrival::{Ask, refuse_at_once, take_at_once};
 use crate::core::user::User;
 use crate::error::OverloadError;
 
@@ -68,14 +67,9 @@ impl<K: UserKey> UserHandle<K> {
 
     #[inline]
     fn take_plain(&self) -> Option<Permit<K>> {
-        let slot: NonNull<User<K>> = take_plain(&self.user)?;
-        // SAFETY: the slot just taken.
-        if unsafe { take_global(slot) } {
-            // SAFETY: now both slots are ours.
-            return Some(unsafe { Permit::new(slot, Duration::ZERO, None) });
-        }
-        untake(&self.user);
-        None
+        let slot = take_at_once(&self.user)?;
+        // SAFETY: `take_at_once` hands over a slot of both levels.
+        Some(unsafe { Permit::new(slot, Duration::ZERO, None) })
     }
 
     /// A slot now, or nothing. Never queues.
@@ -95,6 +89,14 @@ impl<K: UserKey> UserHandle<K> {
     pub fn try_acquire(&self) -> Result<Permit<K>, OverloadError> {
         match self.take_plain() {
             Some(permit) => Ok(permit),
+            None => self.try_at_length(),
+        }
+    }
+
+    #[cold]
+    fn try_at_length(&self) -> Result<Permit<K>, OverloadError> {
+        match refuse_at_once(&self.user) {
+            Some(refused) => Err(refused),
             None => ask(&self.user, Ask::Now, None)?.wait(),
         }
     }
@@ -133,8 +135,13 @@ impl<K: UserKey> UserHandle<K> {
     pub fn acquire_blocking(&self) -> Result<Permit<K>, OverloadError> {
         match self.take_plain() {
             Some(permit) => Ok(permit),
-            None => ask(&self.user, Ask::Queue(None), None)?.wait(),
+            None => self.wait(),
         }
+    }
+
+    #[cold]
+    fn wait(&self) -> Result<Permit<K>, OverloadError> {
+        ask(&self.user, Ask::Queue(None), None)?.wait()
     }
 
     /// A slot or a place; never waits.
@@ -151,7 +158,10 @@ impl<K: UserKey> UserHandle<K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn check_limits(&self) -> Result<Ticket<K>, OverloadError> {
-        ask(&self.user, Ask::Queue(None), None)
+        match self.take_plain() {
+            Some(permit) => Ok(Ticket::admitted(permit)),
+            None => ask(&self.user, Ask::Queue(None), None),
+        }
     }
 
     /// Waits on this thread, then runs `work` with a slot held. A panic gives the slot back.

@@ -119,10 +119,21 @@ impl<K: UserKey> Limiter<K> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        match self.take_plain(user) {
-            Some(permit) => Ok(permit),
-            None => ask(&self.0.user(user), Ask::Now, None)?.wait(),
+        match self.0.try_plain(user) {
+            // SAFETY: `try_plain` hands over a slot of both levels.
+            Some(Ok(slot)) => Ok(unsafe { Permit::new(slot, Duration::ZERO, None) }),
+            Some(Err(refused)) => Err(refused),
+            None => self.try_at_length(user),
         }
+    }
+
+    #[cold]
+    fn try_at_length<Q>(&self, user: &Q) -> Result<Permit<K>, OverloadError>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        ask(&self.0.user(user), Ask::Now, None)?.wait()
     }
 
     /// Waits for a slot on an executor. The future arrives at its first poll, borrows nothing, allocates nothing for a
@@ -169,8 +180,17 @@ impl<K: UserKey> Limiter<K> {
     {
         match self.take_plain(user) {
             Some(permit) => Ok(permit),
-            None => ask(&self.0.user(user), Ask::Queue(None), None)?.wait(),
+            None => self.wait(user),
         }
+    }
+
+    #[cold]
+    fn wait<Q>(&self, user: &Q) -> Result<Permit<K>, OverloadError>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        ask(&self.0.user(user), Ask::Queue(None), None)?.wait()
     }
 
     /// A slot or a place; never waits. The [`Ticket`] is waited for later, or dropped.
@@ -201,7 +221,10 @@ impl<K: UserKey> Limiter<K> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        ask(&self.0.user(user), Ask::Queue(None), None)
+        match self.take_plain(user) {
+            Some(permit) => Ok(Ticket::admitted(permit)),
+            None => ask(&self.0.user(user), Ask::Queue(None), None),
+        }
     }
 
     /// Waits on this thread, then runs `work` with a slot held. A panic gives the slot back.

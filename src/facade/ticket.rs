@@ -8,11 +8,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
 
 use super::permit::{Permit, Tags, request_id, session_id};
 use crate::UserKey;
-use crate::core::arrival::{Admission, Ask, Refused, arrive};
+use crate::core::arrival::{Admission, Ask, Refused, arrive, refusal};
 use crate::core::dispatch::{Wakes, Work};
 use crate::core::totals::Tally;
 use crate::core::user::User;
@@ -106,11 +105,11 @@ fn ask_until_known<K: UserKey>(
     }
 }
 
-fn refusal<K: UserKey>(user: &User<K>, reason: Reason) -> OverloadError {
-    OverloadError::new(reason, Duration::from_nanos(user.gate.retry_after()))
-}
-
 impl<K: UserKey> Ticket<K> {
+    pub(crate) fn admitted(permit: Permit<K>) -> Self {
+        Self(Stage::Slot(permit))
+    }
+
     /// Whether the ticket is a slot at this moment.
     ///
     /// # Examples

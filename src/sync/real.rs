@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crossbeam::epoch;
@@ -67,7 +68,10 @@ impl Guard {
         unsafe {
             self.0.defer_unchecked(move || {
                 let carried = carried;
-                drop(Arc::from_raw(carried.0));
+                let owned = Arc::from_raw(carried.0);
+                // The last count ends a user's key, which is other people's code: a panic of theirs, heard of by the
+                // panic hook, must not come out of whoever happens to collect here.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(owned)));
             });
         }
     }
