@@ -51,7 +51,7 @@ pub(crate) fn watch<K: UserKey>(gate: &GateRef<K>, deadline: u64) {
     fence(Ordering::SeqCst);
     let is_new =
         !gate.timed().load(Ordering::Relaxed) && !gate.timed().swap(true, Ordering::Relaxed);
-    match &gate.shared.clock {
+    match &gate.shared().clock {
         Clock::Fake(fake) => {
             if is_new {
                 fake.watch(Arc::new(TimedGate(gate.clone())));

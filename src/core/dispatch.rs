@@ -129,7 +129,9 @@ impl<K: UserKey> Work<K> {
 
     /// The time of this operation; the clock is read once, when first asked.
     pub(crate) fn now(&mut self) -> u64 {
-        *self.now.get_or_insert_with(|| self.gate.shared.clock.now())
+        *self
+            .now
+            .get_or_insert_with(|| self.gate.shared().clock.now())
     }
 
     /// Honours all that is owed, then wakes.
@@ -245,7 +247,7 @@ impl<K: UserKey> Work<K> {
             self.serve_next();
         } else if new.held() == 0 && new.has(CLOSED) {
             let wakes = &mut self.wakes;
-            self.gate.shared.drained(|waker| wakes.push(waker));
+            self.gate.shared().drained(|waker| wakes.push(waker));
         }
     }
 
@@ -356,7 +358,7 @@ impl<K: UserKey> Work<K> {
             }
             Told::TimedOut(waker) => {
                 self.wakes.extend(waker);
-                self.gate.shared.tallies.count(Tally::TimedOut);
+                self.gate.shared().tallies.count(Tally::TimedOut);
                 Spent::Lapsed
             }
             Told::Gone => Spent::Lapsed,
@@ -376,7 +378,7 @@ impl<K: UserKey> Work<K> {
 
     fn count_end(&self, waiter: &Waiter<K>, outcome: Outcome) {
         let reason = outcome.reason(waiter.timeout());
-        self.gate.shared.tallies.count(Tally::of(reason));
+        self.gate.shared().tallies.count(Tally::of(reason));
     }
 
     pub(crate) fn forget_deadline(&self, waiter: &Waiter<K>) {
@@ -545,7 +547,7 @@ impl<K: UserKey> Work<K> {
                 }
                 State::Granted => {
                     if waiter.take_back() {
-                        self.gate.shared.tallies.count(Tally::TimedOut);
+                        self.gate.shared().tallies.count(Tally::TimedOut);
                         self.release(&waiter.user);
                         self.settle();
                         return;
@@ -580,14 +582,14 @@ impl<K: UserKey> Work<K> {
                 State::Ended(_) => return,
             }
         }
-        self.gate.shared.tallies.count(Tally::Abandoned);
+        self.gate.shared().tallies.count(Tally::Abandoned);
     }
 
     /// The owner of a granted waiter has collected its slot.
     pub(crate) fn collected(waiter: &Waiter<K>) {
         let gate = &waiter.user.gate;
         gate.deadlines().remove((waiter.deadline, waiter.number));
-        gate.shared.tallies.count(Tally::Admitted);
+        gate.shared().tallies.count(Tally::Admitted);
     }
 
     /// How many of his user are before a waiter.

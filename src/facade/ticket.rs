@@ -84,7 +84,7 @@ pub(crate) fn ask<K: UserKey>(
                     current = &renewed;
                 }
                 None => {
-                    current.gate.shared.tallies.count(Tally::Closed);
+                    current.gate.shared().tallies.count(Tally::Closed);
                     return Err(refusal(current, Reason::Closed));
                 }
             },
