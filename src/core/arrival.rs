@@ -89,7 +89,7 @@ pub(crate) unsafe fn take_global<K: UserKey>(user: NonNull<User<K>>) -> bool {
     if gate.take().is_err() {
         return false;
     }
-    gate.shared.tallies.count(Tally::Admitted);
+    gate.shared().tallies.count(Tally::Admitted);
     true
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn refuse_at_once<K: UserKey>(user: &User<K>) -> Option<OverloadError
         Ok(Some(no_slot)) => no_slot.reason(),
         Err(Refused::Because(reason)) => reason,
     };
-    user.gate.shared.tallies.count(Tally::of(reason));
+    user.gate.shared().tallies.count(Tally::of(reason));
     Some(refusal(user, reason))
 }
 
@@ -150,12 +150,12 @@ pub(crate) fn arrive<K: UserKey>(
 }
 
 fn admitted<K: UserKey>(user: &Arc<User<K>>, waited: Duration) -> Admission<K> {
-    user.gate.shared.tallies.count(Tally::Admitted);
+    user.gate.shared().tallies.count(Tally::Admitted);
     Admission::Slot(NonNull::from(&**user), waited)
 }
 
 fn refuse<K: UserKey>(gate: &GateRef<K>, reason: Reason) -> Refused {
-    gate.shared.tallies.count(Tally::of(reason));
+    gate.shared().tallies.count(Tally::of(reason));
     Refused::Because(reason)
 }
 
@@ -212,7 +212,7 @@ fn queue<K: UserKey>(
     wakes: &mut Wakes,
 ) -> Result<Admission<K>, Refused> {
     let gate = &user.gate;
-    let (policy, timeout) = gate.shared.config.peek(|config| {
+    let (policy, timeout) = gate.shared().config.peek(|config| {
         (
             config.overload_policy,
             timeout.unwrap_or(config.queue_timeout),
@@ -248,11 +248,11 @@ fn queue<K: UserKey>(
             });
         }
     }
-    gate.shared.tallies.count(Tally::Queued);
+    gate.shared().tallies.count(Tally::Queued);
     let left_for_us = enrol(&mut work, &waiter);
     work.settle();
     if let Some(outcome) = left_for_us {
-        let waited = Duration::from_nanos(gate.shared.clock.now().saturating_sub(now));
+        let waited = Duration::from_nanos(gate.shared().clock.now().saturating_sub(now));
         work.finish(wakes);
         return if outcome.is_granted() {
             Ok(admitted(user, waited))
@@ -373,7 +373,7 @@ fn watch<K: UserKey>(work: &mut Work<K>, waiter: &Arc<Waiter<K>>) {
     fence(Ordering::SeqCst);
     if matches!(waiter.state(), State::Ended(_)) {
         gate.deadlines().remove((waiter.deadline, waiter.number));
-    } else if gate.shared.clock.has_passed(waiter.deadline) {
+    } else if gate.shared().clock.has_passed(waiter.deadline) {
         // Moved past it before it was entered.
         let now = waiter.deadline;
         work.expire_due(now);

@@ -52,7 +52,7 @@ pub(crate) fn watch<K: UserKey>(gate: &GateRef<K>, deadline: u64) {
     fence(Ordering::SeqCst);
     let is_new =
         !gate.timed().load(Ordering::Relaxed) && !gate.timed().swap(true, Ordering::Relaxed);
-    match &gate.shared.clock {
+    match &gate.shared().clock {
         Clock::Fake(_, lists) => {
             if let Some(lists) = lists.upgrade().filter(|_| is_new) {
                 lists.watch(Arc::new(TimedGate(gate.clone())));

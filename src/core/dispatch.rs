@@ -136,7 +136,9 @@ impl<K: UserKey> Work<K> {
 
     /// The time of this operation; the clock is read once, when first asked.
     pub(crate) fn now(&mut self) -> u64 {
-        *self.now.get_or_insert_with(|| self.gate.shared.clock.now())
+        *self
+            .now
+            .get_or_insert_with(|| self.gate.shared().clock.now())
     }
 
     /// Honours all that is owed, then wakes. Only for a caller who has nothing in hand and nothing locked: a waker is
@@ -266,7 +268,7 @@ impl<K: UserKey> Work<K> {
             self.serve_next();
         } else if new.held() == 0 && new.has(CLOSED) {
             let wakes = &mut self.wakes;
-            self.gate.shared.drained(|waker| wakes.push(waker));
+            self.gate.shared().drained(|waker| wakes.push(waker));
         }
     }
 
@@ -382,10 +384,7 @@ impl<K: UserKey> Work<K> {
             }
             Told::TimedOut(waker) => {
                 self.wakes.extend(waker);
-                // Who left by himself counts himself.
-                if outcome != Outcome::ABANDONED {
-                    self.gate.shared.tallies.count(Tally::TimedOut);
-                }
+                self.gate.shared().tallies.count(Tally::TimedOut);
                 Spent::Lapsed
             }
             // Its places went with its owner: nothing was taken over.
@@ -407,7 +406,7 @@ impl<K: UserKey> Work<K> {
 
     fn count_end(&self, waiter: &Waiter<K>, outcome: Outcome) {
         let reason = outcome.reason(waiter.timeout());
-        self.gate.shared.tallies.count(Tally::of(reason));
+        self.gate.shared().tallies.count(Tally::of(reason));
     }
 
     pub(crate) fn forget_deadline(&self, waiter: &Waiter<K>) {
@@ -586,7 +585,7 @@ impl<K: UserKey> Work<K> {
                 }
                 State::Granted => {
                     if waiter.take_back() {
-                        self.gate.shared.tallies.count(Tally::TimedOut);
+                        self.gate.shared().tallies.count(Tally::TimedOut);
                         self.release(&waiter.user);
                         self.settle();
                         return;
@@ -627,14 +626,14 @@ impl<K: UserKey> Work<K> {
                 State::Ended(_) => return,
             }
         }
-        self.gate.shared.tallies.count(Tally::Abandoned);
+        self.gate.shared().tallies.count(Tally::Abandoned);
     }
 
     /// The owner of a granted waiter has collected its slot.
     pub(crate) fn collected(waiter: &Waiter<K>) {
         let gate = &waiter.user.gate;
         gate.deadlines().remove((waiter.deadline, waiter.number));
-        gate.shared.tallies.count(Tally::Admitted);
+        gate.shared().tallies.count(Tally::Admitted);
     }
 
     /// How many of his user are before a waiter.

@@ -19,17 +19,26 @@ use crate::UserKey;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordered, Ordering, fence};
 
 /// See the module.
-#[repr(align(128))]
+///
+/// The word has its line to itself: all cores write to it, and whoever has just done so may have lost the line again when
+/// he looks at anything else there.
+#[repr(C, align(128))]
 pub(crate) struct Gate<K: UserKey> {
     pub(crate) word: AtomicWord,
-    /// Nanoseconds, for refusals without a look at the config.
-    retry_after: AtomicU64,
-    peak_held: AtomicU64,
-    pub(crate) shared: Arc<Shared<K>>,
-    /// Everything from here on is for those who wait or replace.
+    warm: Warm<K>,
     cold: Cold<K>,
 }
 
+/// What an admission only reads, as a rule: every core has its own copy.
+#[repr(align(128))]
+struct Warm<K: UserKey> {
+    /// Nanoseconds, for refusals without a look at the config.
+    retry_after: AtomicU64,
+    peak_held: AtomicU64,
+    shared: Arc<Shared<K>>,
+}
+
+/// For those who wait or replace.
 #[repr(align(128))]
 struct Cold<K: UserKey> {
     places: Places,
@@ -78,8 +87,8 @@ impl<K: UserKey> Gate<K> {
     pub(crate) fn note_held(&self, word: Word) {
         let held = u64::from(word.held());
         // Ordering: Relaxed, a statistic.
-        if held > self.peak_held.load(Ordering::Relaxed) {
-            self.peak_held.fetch_max(held, Ordering::Relaxed);
+        if held > self.warm.peak_held.load(Ordering::Relaxed) {
+            self.warm.peak_held.fetch_max(held, Ordering::Relaxed);
         }
     }
 
@@ -95,19 +104,24 @@ impl<K: UserKey> Gate<K> {
     pub(crate) fn peaks(&self) -> (u32, u32) {
         // Ordering: Relaxed, statistics.
         (
-            self.peak_held.load(Ordering::Relaxed) as u32,
+            self.warm.peak_held.load(Ordering::Relaxed) as u32,
             self.cold.peak_waiting.load(Ordering::Relaxed) as u32,
         )
     }
 
     pub(crate) fn retry_after(&self) -> u64 {
         // Ordering: Relaxed: a number by itself.
-        self.retry_after.load(Ordering::Relaxed)
+        self.warm.retry_after.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_retry_after(&self, nanos: u64) {
         // Ordering: Relaxed, as above.
-        self.retry_after.store(nanos, Ordering::Relaxed);
+        self.warm.retry_after.store(nanos, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn shared(&self) -> &Shared<K> {
+        &self.warm.shared
     }
 
     pub(crate) fn places(&self) -> &Places {
@@ -154,9 +168,11 @@ impl<K: UserKey> GateRef<K> {
         let flags = if is_closed { CLOSED } else { 0 };
         let gate = Box::new(Gate {
             word: AtomicWord::new(Word::new(limits.concurrent, flags)),
-            retry_after: AtomicU64::new(limits.retry_after),
-            peak_held: AtomicU64::new(u64::from(peaks.0)),
-            shared,
+            warm: Warm {
+                retry_after: AtomicU64::new(limits.retry_after),
+                peak_held: AtomicU64::new(u64::from(peaks.0)),
+                shared,
+            },
             cold: Cold {
                 places: Places::new(limits.queue),
                 peak_waiting: AtomicU64::new(u64::from(peaks.1)),

@@ -97,7 +97,7 @@ fn ask_until_known<K: UserKey>(
                     current = &renewed;
                 }
                 None => {
-                    current.gate.shared.tallies.count(Tally::Closed);
+                    current.gate.shared().tallies.count(Tally::Closed);
                     return Err(refusal(current, Reason::Closed));
                 }
             },
