@@ -196,9 +196,15 @@ impl<K: UserKey> UserHandle<K> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn limit_async<F: Future>(&self, work: F) -> Result<F::Output, OverloadError> {
-        let _permit = self.acquire().await?;
-        Ok(work.await)
+    pub fn limit_async<F: Future>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Result<F::Output, OverloadError>> + use<K, F> {
+        let acquire = self.acquire();
+        async move {
+            let _permit = acquire.await?;
+            Ok(work.await)
+        }
     }
 
     /// A request with names or a timeout of its own.
