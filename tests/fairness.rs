@@ -260,7 +260,7 @@ fn threads_and_tasks_of_one_user_stand_in_one_line() -> Fallible {
         let order = Mutex::new(Vec::new());
         let running = limiter.try_acquire(&HEAVY)?;
         thread::scope(|scope| {
-            for number in 0..30 {
+            for number in 0..30_usize {
                 let (limiter, order) = (&limiter, &order);
                 scope.spawn(move || {
                     let permit = match number % 3 {
@@ -271,7 +271,13 @@ fn threads_and_tasks_of_one_user_stand_in_one_line() -> Fallible {
                     order.lock().expect("no panic").push(number);
                     drop(permit.expect("a slot"));
                 });
-                while limiter.stats().global_queue_size <= number {
+                // He stands in line when whoever comes now stands behind him.
+                while limiter
+                    .check_limits(&HEAVY)
+                    .expect("a place")
+                    .position()
+                    .is_none_or(|ahead| ahead <= number)
+                {
                     thread::yield_now();
                 }
             }
