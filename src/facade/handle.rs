@@ -78,6 +78,7 @@ impl<K: UserKey> UserHandle<K> {
     }
 
     /// Waits for a slot on an executor; see [`Limiter::acquire`](crate::Limiter::acquire).
+    #[inline]
     pub fn acquire(&self) -> Acquire<K> {
         Acquire::new(self.user.clone(), None, None)
     }
