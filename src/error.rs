@@ -4,6 +4,7 @@
 //! words of plain data; text is made only when somebody asks for it.
 
 mod body;
+mod packed;
 mod reason;
 
 use std::error::Error;
@@ -11,6 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use body::{OverloadBody, create_429_response};
+use packed::Packed;
 pub use reason::{Level, Reason};
 
 /// A request was not admitted, or lost its place in the queue.
@@ -38,9 +40,9 @@ pub use reason::{Level, Reason};
 /// assert_eq!(headers, [("retry-after", "5".to_string())]);
 /// assert!(body.contains("User queue full (10/10)."));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct OverloadError {
-    reason: Reason,
+    reason: Packed,
     retry_after: Duration,
 }
 
@@ -61,7 +63,7 @@ impl OverloadError {
     #[must_use]
     pub const fn new(reason: Reason, retry_after: Duration) -> Self {
         Self {
-            reason,
+            reason: Packed::of(reason),
             retry_after,
         }
     }
@@ -82,7 +84,7 @@ impl OverloadError {
     /// ```
     #[must_use]
     pub const fn reason(&self) -> Reason {
-        self.reason
+        self.reason.reason()
     }
 
     /// How long the client is asked to stay away, exactly as configured.
@@ -134,7 +136,7 @@ impl OverloadError {
     /// ```
     #[must_use]
     pub const fn status(&self) -> u16 {
-        self.reason.status()
+        self.reason().status()
     }
 
     /// The refusal in words fit for the client; the same text as `to_string()`. Allocates.
@@ -177,7 +179,16 @@ impl OverloadError {
 
 impl fmt::Display for OverloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        self.reason().fmt(f)
+    }
+}
+
+impl fmt::Debug for OverloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OverloadError")
+            .field("reason", &self.reason())
+            .field("retry_after", &self.retry_after)
+            .finish()
     }
 }
 
@@ -193,8 +204,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_small() {
-        assert!(size_of::<OverloadError>() <= 40);
-        assert!(size_of::<Result<(), OverloadError>>() <= 40);
+        assert!(size_of::<OverloadError>() <= 32);
+        assert!(size_of::<Result<(), OverloadError>>() <= 32);
     }
 
     #[test]

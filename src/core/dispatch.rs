@@ -84,21 +84,33 @@ pub(crate) unsafe fn release<K: UserKey>(user: NonNull<User<K>>) {
             unsafe { release_global(gate) };
         }
     } else {
-        // SAFETY: the slot keeps the entry, so its count is not zero.
-        let user = unsafe {
-            Arc::increment_strong_count(user.as_ptr());
-            Arc::from_raw(user.as_ptr().cast_const())
-        };
-        let mut work = Work::new(user.gate.clone());
-        work.release(&user);
-        drop(user);
-        work.run();
+        // SAFETY: the slot is still the caller's, and spent there.
+        unsafe { release_to_others(user) };
     }
+}
+
+/// [`release`] when something is unusual: kept apart, so that the usual case sets up nothing for it.
+///
+/// # Safety
+/// As for [`release`].
+#[cold]
+#[inline(never)]
+unsafe fn release_to_others<K: UserKey>(user: NonNull<User<K>>) {
+    // SAFETY: the slot keeps the entry, so its count is not zero.
+    let user = unsafe {
+        Arc::increment_strong_count(user.as_ptr());
+        Arc::from_raw(user.as_ptr().cast_const())
+    };
+    let mut work = Work::new(user.gate.clone());
+    work.release(&user);
+    drop(user);
+    work.run();
 }
 
 /// # Safety
 /// The caller owns a slot of `gate` and spends it here.
 #[cold]
+#[inline(never)]
 unsafe fn release_global<K: UserKey>(gate: NonNull<Gate<K>>) {
     // SAFETY: the caller's slot.
     match unsafe { GateRef::from_slot(gate) } {

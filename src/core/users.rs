@@ -137,6 +137,7 @@ impl<K: UserKey> Core<K> {
     }
 
     /// The entry of a user, made if he is new.
+    #[inline]
     pub(crate) fn user<Q>(self: &Arc<Self>, key: &Q) -> Arc<User<K>>
     where
         K: Borrow<Q>,
@@ -147,6 +148,7 @@ impl<K: UserKey> Core<K> {
             .unwrap_or_else(|| self.make(key.to_owned()))
     }
 
+    #[cold]
     fn make(self: &Arc<Self>, mut key: K) -> Arc<User<K>> {
         loop {
             let config = self.shared.config.get();

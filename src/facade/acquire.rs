@@ -52,6 +52,7 @@ enum Stage<K: UserKey> {
 }
 
 impl<K: UserKey> Acquire<K> {
+    #[inline]
     pub(crate) fn new(user: Arc<User<K>>, timeout: Option<Duration>, tags: Tags) -> Self {
         Self(Stage::Before {
             user,
@@ -64,6 +65,7 @@ impl<K: UserKey> Acquire<K> {
 impl<K: UserKey> Future for Acquire<K> {
     type Output = Result<Permit<K>, OverloadError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Stage::Before { user, tags, .. } = &mut self.0 {
             if let Some(slot) = take_at_once(user) {
@@ -73,6 +75,15 @@ impl<K: UserKey> Future for Acquire<K> {
                 return Poll::Ready(Ok(permit));
             }
         }
+        self.poll_at_length(context)
+    }
+}
+
+impl<K: UserKey> Acquire<K> {
+    fn poll_at_length(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Permit<K>, OverloadError>> {
         let mut ticket = match mem::replace(&mut self.0, Stage::Done) {
             Stage::Before {
                 user,

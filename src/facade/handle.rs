@@ -114,6 +114,7 @@ impl<K: UserKey> UserHandle<K> {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn acquire(&self) -> Acquire<K> {
         Acquire::new(self.user.clone(), None, None)
     }

@@ -152,6 +152,7 @@ impl<K: UserKey> Limiter<K> {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn acquire<Q>(&self, user: &Q) -> Acquire<K>
     where
         K: Borrow<Q>,

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::UserKey;
+use crate::clock::nanos;
 use crate::core::dispatch;
 use crate::core::user::User;
 
@@ -29,7 +30,8 @@ use crate::core::user::User;
 #[must_use = "a permit that is dropped at once gives its slot back at once"]
 pub struct Permit<K: UserKey = String> {
     user: NonNull<User<K>>,
-    queue_time: Duration,
+    /// Nanoseconds: half the size of a `Duration`, in what is moved about most.
+    queued: u64,
     tags: Tags,
 }
 
@@ -63,7 +65,7 @@ impl<K: UserKey> Permit<K> {
     pub(crate) unsafe fn new(user: NonNull<User<K>>, queue_time: Duration, tags: Tags) -> Self {
         Self {
             user,
-            queue_time,
+            queued: nanos(queue_time),
             tags,
         }
     }
@@ -94,7 +96,7 @@ impl<K: UserKey> Permit<K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn queue_time(&self) -> Duration {
-        self.queue_time
+        Duration::from_nanos(self.queued)
     }
 
     /// The session the request named, if it named one.
@@ -148,7 +150,7 @@ impl<K: UserKey + fmt::Debug> fmt::Debug for Permit<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("user", self.user())
-            .field("queue_time", &self.queue_time)
+            .field("queue_time", &self.queue_time())
             .field("session_id", &self.session_id())
             .field("request_id", &self.request_id())
             .finish()
