@@ -150,33 +150,53 @@ fn who_arrives_and_who_serves_meet_in_one_cell() {
     });
 }
 
-/// L1, D2: a leaver without a unit and the one who comes with it: one of them settles, after both have been there.
+/// L1, D2: a leaver without a unit and those who come with one: his cell is not settled, and its segment does not leave
+/// the row, before the one who pays for it has been there.
 #[test]
 fn a_leaver_without_a_unit_is_paid_for_once() {
     explore(|| {
-        let (line, positions) = filled(1);
-        let other = line.clone();
-        let serves = thread::spawn(move || {
+        let (line, positions) = filled(2);
+        {
             let guard = pin();
-            match other.next(MESSAGE, &guard) {
-                Served::Waiter(_, position) => {
-                    other.settle(position, &guard);
-                    true
-                }
-                Served::Unpaid => false,
-                Served::Left => unreachable!("somebody is there"),
-            }
-        });
-        let guard = pin();
-        let left = line.withdraw(positions[0], occupant(0), false, &guard);
-        if left {
-            line.leave(positions[0], false, &guard);
+            assert!(line.withdraw(positions[1], occupant(1), true, &guard));
+            line.leave(positions[1], true, &guard);
         }
-        let served = serves.join().expect("no panic");
-        assert_ne!(left, served, "one of the two");
-        let settled = line.at(positions[0], &guard).state.load(Ordering::Acquire) % super::PIN;
-        assert_eq!(settled, 1);
-        assert!(line.withdraw(positions[1], occupant(1), true, &guard));
-        line.leave(positions[1], true, &guard);
+        let serve = |line: Arc<Line>| {
+            move || {
+                let guard = pin();
+                match line.next(MESSAGE, &guard) {
+                    Served::Waiter(who, position) => {
+                        line.settle(position, &guard);
+                        Some(who)
+                    }
+                    Served::Unpaid => None,
+                    Served::Left => unreachable!("somebody is there"),
+                }
+            }
+        };
+        let other = thread::spawn(serve(line.clone()));
+        let leaves = {
+            // Pinned before anybody can settle the cell, as a leaver is who finds his waiter pending.
+            let (line, position, guard) = (line.clone(), positions[0], pin());
+            thread::spawn(move || {
+                let left = line.withdraw(position, occupant(0), false, &guard);
+                if left {
+                    line.leave(position, false, &guard);
+                }
+                left
+            })
+        };
+        let mut served = vec![serve(line.clone())()];
+        served.push(other.join().expect("no panic"));
+        let first = if leaves.join().expect("no panic") {
+            None
+        } else {
+            Some(occupant(0))
+        };
+        served.sort_by_key(|who| *who != first);
+        assert_eq!(served, [first, Some(occupant(2))], "one cell for one unit");
+        let guard = pin();
+        assert!(line.withdraw(positions[3], occupant(3), true, &guard));
+        line.leave(positions[3], true, &guard);
     });
 }

@@ -353,6 +353,61 @@ fn forgetting_an_idle_user_while_he_arrives_counts_him_once() {
     });
 }
 
+/// M1: a user whose only unit is for a moment in the hand of a deadline is not forgotten while somebody waits for him.
+#[test]
+fn forgetting_looks_at_the_places_of_those_who_wait() {
+    explore(|| {
+        let scene = scene(1, 1);
+        let held = scene.user(1).try_acquire().expect("a slot");
+        let second = std::time::Duration::from_secs(1);
+        let timed = scene.user(1).request().timeout(second);
+        let timed = timed.check_limits().expect("a place");
+        let waits = scene.place(1);
+        let (clock, limiter) = (scene.clock.clone(), scene.limiter.clone());
+        let times_out = thread::spawn(move || clock.advance(second));
+        let releases = thread::spawn(move || {
+            drop(held);
+            drop(block_on(timed));
+            limiter.cleanup();
+        });
+        patient(waits);
+        times_out.join().expect("no panic");
+        releases.join().expect("no panic");
+        scene.at_rest();
+    });
+}
+
+/// First come, first served: a newcomer does not pass one whose unit is for a moment in the hand of a leaver.
+#[test]
+fn a_newcomer_passes_nobody_while_somebody_leaves() {
+    explore(|| {
+        let scene = scene(2, 3);
+        let ada = scene.user(1);
+        let held = [
+            ada.try_acquire().expect("a slot"),
+            ada.try_acquire().expect("a slot"),
+        ];
+        let (goes, waits) = (scene.place(1), scene.place(1));
+        let releases = thread::spawn(move || drop(held));
+        let gives_up = thread::spawn(move || drop(goes));
+        releases.join().expect("no panic");
+        let newcomer = ada.try_acquire();
+        if newcomer.is_ok() {
+            // Who came before has been served: he knows, or is about to be told, and has no place any more.
+            let waiting = |user: &crate::core::user::User<u64>| user.places.fill().waiting;
+            let users = scene.limiter.core().all();
+            assert!(
+                waits.is_admitted() || waiting(&users[0]) == 0,
+                "the newcomer came later"
+            );
+        }
+        gives_up.join().expect("no panic");
+        drop(newcomer);
+        patient(waits);
+        scene.at_rest();
+    });
+}
+
 /// U2, G1: a permit of before a reset is inert, and a waiter is told, whatever the order.
 #[test]
 fn a_reset_that_meets_a_release_counts_nothing_twice() {
