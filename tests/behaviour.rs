@@ -390,3 +390,18 @@ fn an_idle_user_is_forgotten_after_the_idle_time() -> Fallible {
     assert_eq!(limiter.stats().total_users, 0);
     Ok(())
 }
+
+#[test]
+fn a_newcomer_gets_in_where_no_idle_user_may_be_remembered() -> Fallible {
+    let unremembered = LimitConfig {
+        max_idle_users: 0,
+        ..config(1, 1, 2, 10)
+    };
+    let limiter = Limiter::with_clock(unremembered, FakeClock::new())?;
+    let first = limiter.try_acquire("ada")?;
+    let second = limiter.try_acquire("bob")?;
+    let third = limiter.check_limits("eve")?;
+    drop((first, second, third));
+    nothing_is_left(&limiter);
+    Ok(())
+}

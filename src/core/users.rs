@@ -175,8 +175,9 @@ impl<K: UserKey> Core<K> {
             });
             match inserted {
                 Inserted::New => {
-                    self.sweep.push((user.clone(), NOT_IDLE));
+                    // Before he stands there himself: not to be forgotten by his own arrival.
                     self.sweep_some();
+                    self.sweep.push((user.clone(), NOT_IDLE));
                     return user;
                 }
                 Inserted::Found(user) => {
@@ -417,7 +418,9 @@ impl<K: UserKey> Core<K> {
             .peek(|config| (nanos(config.idle_timeout), config.max_idle_users as usize));
         let now = self.shared.clock.now();
         let mut forgotten = 0;
-        for _ in 0..VISITS {
+        // Each at most once: who has just been marked may be about to arrive, and forgetting him would make him start
+        // over.
+        for _ in 0..VISITS.min(self.sweep.len()) {
             let Some((user, since)) = self.sweep.pop() else {
                 return;
             };

@@ -1,28 +1,23 @@
-//! The limiter and the sequential model, step by step: same outcomes, same reasons, same order, same counts.
-//!
-//! `PROPTEST_CASES=20000 cargo test --release --test lockstep` runs more scripts. A script that fails is shrunk and
-//! printed as the list of its steps.
+//! The limiter and the models that agree with it so far, taken through a script step by step.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use admit::spec::{Id, Model, Status};
-use admit::{
-    FakeClock, LimitConfig, Limiter, OverloadPolicy, Permit, Ticket, UserLimits, UserRule,
-};
-use proptest::prelude::*;
-use proptest::sample::Index;
+use admit::{FakeClock, LimitConfig, Limiter, Permit, Ticket};
 
-/// A step of a script. An index picks one of those who hold a permit or a ticket.
+/// A step of a script. A number picks one of those who hold a permit or a ticket.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     TryAcquire(u8),
     Check { user: u8, timeout: Option<u64> },
-    Collect(Index),
-    Drop(Index),
+    Collect(u16),
+    Drop(u16),
     Advance(u64),
     Reload(LimitConfig<u8>),
     Cleanup,
@@ -30,56 +25,7 @@ enum Step {
     Close,
 }
 
-const USERS: std::ops::Range<u8> = 0..4;
-
-fn config() -> impl Strategy<Value = LimitConfig<u8>> {
-    let policy = prop::sample::select(vec![
-        OverloadPolicy::DropNewest,
-        OverloadPolicy::DropOldest,
-        OverloadPolicy::Block,
-    ]);
-    let own = prop::collection::hash_map(USERS, (0..4u32, 0..4u32), 0..3);
-    let rule = prop::option::weighted(0.2, (0..3u32, 0..3u32));
-    let limits = (1..4u32, 0..4u32, 1..7u32, 0..7u32);
-    let times = (5..15u64, 10..30u64);
-    (limits, times, prop::bool::weighted(0.9), policy, own, rule).prop_map(
-        |(limits, times, enabled, overload_policy, own, rule)| LimitConfig {
-            enabled,
-            max_concurrent_per_user: limits.0,
-            max_queue_size_per_user: limits.1,
-            max_concurrent_global: limits.2,
-            max_queue_size_global: limits.3,
-            queue_timeout: Duration::from_secs(times.0),
-            idle_timeout: Duration::from_secs(times.1),
-            overload_policy,
-            users: own
-                .into_iter()
-                .map(|(user, (slots, places))| (user, UserLimits::new(slots, places)))
-                .collect(),
-            users_by: rule.map(|(slots, places)| {
-                UserRule::new(move |user: &u8| {
-                    (user % 2 == 0).then(|| UserLimits::new(slots, places))
-                })
-            }),
-            ..LimitConfig::default()
-        },
-    )
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => USERS.prop_map(Step::TryAcquire),
-        24 => (USERS, prop::option::weighted(0.3, 0..20u64))
-            .prop_map(|(user, timeout)| Step::Check { user, timeout }),
-        12 => any::<Index>().prop_map(Step::Collect),
-        16 => any::<Index>().prop_map(Step::Drop),
-        4 => (0..15u64).prop_map(Step::Advance),
-        3 => config().prop_map(Step::Reload),
-        1 => Just(Step::Cleanup),
-        1 => Just(Step::Reset),
-        1 => Just(Step::Close),
-    ]
-}
+pub(crate) const USERS: Range<u8> = 0..4;
 
 enum Mine {
     Permit(Permit<u8>),
@@ -88,7 +34,7 @@ enum Mine {
 
 /// The limiter, what it has given out, and every model that agrees with all that was seen so far: there is more than
 /// one only after a reload that made several users ready, whose order is not promised.
-struct Both {
+pub(crate) struct Both {
     clock: FakeClock,
     limiter: Limiter<u8>,
     models: Vec<Model<u8>>,
@@ -96,12 +42,29 @@ struct Both {
 }
 
 impl Both {
-    fn pick(&self, index: &Index) -> Option<Id> {
-        let len = self.given.len();
-        (len > 0).then(|| self.given.keys().nth(index.index(len)).copied())?
+    pub(crate) fn new(config: LimitConfig<u8>) -> Self {
+        let clock = FakeClock::new();
+        Self {
+            limiter: Limiter::with_clock(config.clone(), clock.clone()).expect("in range"),
+            models: vec![Model::new(config)],
+            clock,
+            given: BTreeMap::new(),
+        }
     }
 
-    fn step(&mut self, step: &Step) {
+    /// Takes the step on both sides. `Err` says what is different after it.
+    pub(crate) fn step(&mut self, step: &Step) -> Result<(), String> {
+        self.take(step);
+        self.look()
+            .map_err(|difference| format!("after {step:?}: {difference}"))
+    }
+
+    fn pick(&self, number: u16) -> Option<Id> {
+        let number = usize::from(number).checked_rem(self.given.len())?;
+        self.given.keys().nth(number).copied()
+    }
+
+    fn take(&mut self, step: &Step) {
         match step {
             Step::TryAcquire(user) => {
                 let real = self.limiter.try_acquire(user);
@@ -129,8 +92,8 @@ impl Both {
                     self.given.insert(id, Mine::Ticket(ticket));
                 }
             }
-            Step::Collect(index) => {
-                let Some(id) = self.pick(index) else { return };
+            Step::Collect(number) => {
+                let Some(id) = self.pick(*number) else { return };
                 let given = self.given.remove(&id);
                 if let Some(Mine::Permit(permit)) = given {
                     self.given.insert(id, Mine::Permit(permit));
@@ -152,8 +115,8 @@ impl Both {
                     }
                 }
             }
-            Step::Drop(index) => {
-                let Some(id) = self.pick(index) else { return };
+            Step::Drop(number) => {
+                let Some(id) = self.pick(*number) else { return };
                 drop(self.given.remove(&id));
                 self.models(|model| {
                     model.abandon(id);
@@ -219,7 +182,7 @@ impl Both {
     }
 
     /// Keeps the models that look like the limiter, one for each order of the ring.
-    fn look(&mut self) -> Result<(), TestCaseError> {
+    fn look(&mut self) -> Result<(), String> {
         let mut difference = String::from("every outcome differs");
         let models = std::mem::take(&mut self.models);
         let mut rings: Vec<Vec<u8>> = Vec::new();
@@ -236,31 +199,24 @@ impl Both {
                 Err(error) => difference = error,
             }
         }
-        prop_assert!(!self.models.is_empty(), "{}", difference);
-        Ok(())
+        if self.models.is_empty() {
+            Err(difference)
+        } else {
+            Ok(())
+        }
     }
 
     fn compare(&self, model: &Model<u8>) -> Result<(), String> {
         let stats = self.limiter.stats();
-        let same = |what: &str, real: String, model: String| {
-            if real == model {
-                Ok(())
-            } else {
-                Err(format!("{what}: limiter {real}, model {model}"))
-            }
-        };
         let global = model.global();
         same(
-            "global held, queued, blocked",
-            format!(
-                "{:?}",
-                (
-                    stats.global_concurrent,
-                    stats.global_queue_size,
-                    stats.global_blocked
-                )
+            || "global held, queued, blocked".to_owned(),
+            (
+                stats.global_concurrent,
+                stats.global_queue_size,
+                stats.global_blocked,
             ),
-            format!("{:?}", (global.held, global.queued, global.blocked)),
+            (global.held, global.queued, global.blocked),
         )?;
         for user in USERS {
             let real = stats
@@ -271,78 +227,79 @@ impl Both {
                 .unwrap_or_default();
             let counts = model.user(&user);
             same(
-                &format!("user {user} held, queued, blocked"),
-                format!("{real:?}"),
-                format!("{:?}", (counts.held, counts.queued, counts.blocked)),
+                || format!("user {user} held, queued, blocked"),
+                real,
+                (counts.held, counts.queued, counts.blocked),
             )?;
         }
         for (id, given) in &self.given {
             let Mine::Ticket(ticket) = given else {
                 continue;
             };
-            let position = match model.status(*id) {
+            let status = model.status(*id);
+            let position = match status {
                 Status::Waiting { position } => Some(position),
                 _ => None,
             };
             same(
-                &format!("ticket {id}: position, is_admitted"),
-                format!("{:?}", (ticket.position(), ticket.is_admitted())),
-                format!(
-                    "{:?}",
-                    (
-                        position,
-                        matches!(model.status(*id), Status::Granted | Status::Held)
-                    )
-                ),
+                || format!("ticket {id}: position, is_admitted"),
+                (ticket.position(), ticket.is_admitted()),
+                (position, matches!(status, Status::Granted | Status::Held)),
             )?;
         }
         let (real, modelled) = (stats.totals, model.totals());
         same(
-            "totals",
-            format!(
-                "{:?}",
-                [
-                    real.admitted,
-                    real.queued,
-                    real.user_limit,
-                    real.user_queue_full,
-                    real.global_limit,
-                    real.global_queue_full,
-                    real.evicted,
-                    real.timed_out,
-                    real.closed,
-                    real.reset,
-                    real.abandoned,
-                ]
-            ),
-            format!(
-                "{:?}",
-                [
-                    modelled.admitted,
-                    modelled.queued,
-                    modelled.user_limit,
-                    modelled.user_queue_full,
-                    modelled.global_limit,
-                    modelled.global_queue_full,
-                    modelled.evicted,
-                    modelled.timed_out,
-                    modelled.closed,
-                    modelled.reset,
-                    modelled.abandoned,
-                ]
-            ),
+            || "totals".to_owned(),
+            [
+                real.admitted,
+                real.queued,
+                real.user_limit,
+                real.user_queue_full,
+                real.global_limit,
+                real.global_queue_full,
+                real.evicted,
+                real.timed_out,
+                real.closed,
+                real.reset,
+                real.abandoned,
+            ],
+            [
+                modelled.admitted,
+                modelled.queued,
+                modelled.user_limit,
+                modelled.user_queue_full,
+                modelled.global_limit,
+                modelled.global_queue_full,
+                modelled.evicted,
+                modelled.timed_out,
+                modelled.closed,
+                modelled.reset,
+                modelled.abandoned,
+            ],
         )?;
         same(
-            "peaks",
-            format!("{:?}", (stats.peak_concurrent, stats.peak_queue_size)),
-            format!("{:?}", (model.peaks().held, model.peaks().queued)),
+            || "peaks".to_owned(),
+            (stats.peak_concurrent, stats.peak_queue_size),
+            (model.peaks().held, model.peaks().queued),
         )?;
         same(
-            "known users",
-            format!("{}", stats.total_users),
-            format!("{}", model.total_users()),
+            || "known users".to_owned(),
+            stats.total_users,
+            model.total_users(),
         )
     }
+}
+
+fn same<T: PartialEq + Debug>(
+    what: impl FnOnce() -> String,
+    real: T,
+    model: T,
+) -> Result<(), String> {
+    if real == model {
+        return Ok(());
+    }
+    let what = what();
+    Err(format!("{what}: limiter {real:?}, model {model:?}"))
 }
 
 /// All orders of a few users.
@@ -359,26 +316,4 @@ fn orders(users: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     all
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_limiter_does_what_the_model_does(
-        config in config(),
-        script in prop::collection::vec(step(), 1..60),
-    ) {
-        let clock = FakeClock::new();
-        let mut both = Both {
-            limiter: Limiter::with_clock(config.clone(), clock.clone()).expect("in range"),
-            models: vec![Model::new(config)],
-            clock,
-            given: BTreeMap::new(),
-        };
-        for step in &script {
-            both.step(step);
-            both.look().map_err(|error| TestCaseError::fail(format!("after {step:?}: {error}")))?;
-        }
-    }
 }
