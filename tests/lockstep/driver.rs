@@ -59,6 +59,12 @@ impl Both {
             .map_err(|difference| format!("after {step:?}: {difference}"))
     }
 
+    fn says_when_to_retry(&self, refused: Option<&admit::OverloadError>) {
+        if let Some(error) = refused {
+            assert_eq!(error.retry_after(), self.limiter.config().retry_after);
+        }
+    }
+
     fn pick(&self, number: u16) -> Option<Id> {
         let number = usize::from(number).checked_rem(self.given.len())?;
         self.given.keys().nth(number).copied()
@@ -68,6 +74,7 @@ impl Both {
         match step {
             Step::TryAcquire(user) => {
                 let real = self.limiter.try_acquire(user);
+                self.says_when_to_retry(real.as_ref().err());
                 let told = real.as_ref().map(|_| ()).map_err(|error| error.reason());
                 let id = self.models(|model| {
                     let modelled = model.try_acquire(*user);
@@ -83,6 +90,7 @@ impl Both {
                     Some(timeout) => self.limiter.request(user).timeout(timeout).check_limits(),
                     None => self.limiter.check_limits(user),
                 };
+                self.says_when_to_retry(real.as_ref().err());
                 let told = real.as_ref().map(|_| ()).map_err(|error| error.reason());
                 let id = self.models(|model| {
                     let modelled = model.check(*user, timeout);

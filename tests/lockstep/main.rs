@@ -21,7 +21,7 @@ fn config() -> impl Strategy<Value = LimitConfig<u8>> {
     let own = prop::collection::hash_map(USERS, (0..4u32, 0..4u32), 0..3);
     let rule = prop::option::weighted(0.2, (0..3u32, 0..3u32));
     let limits = (1..4u32, 0..4u32, 1..7u32, 0..7u32);
-    let times = (5..15u64, 10..30u64);
+    let times = (5..15u64, 10..30u64, 0..9u64);
     (limits, times, prop::bool::weighted(0.9), policy, own, rule).prop_map(
         |(limits, times, enabled, overload_policy, own, rule)| LimitConfig {
             enabled,
@@ -31,6 +31,7 @@ fn config() -> impl Strategy<Value = LimitConfig<u8>> {
             max_queue_size_global: limits.3,
             queue_timeout: Duration::from_secs(times.0),
             idle_timeout: Duration::from_secs(times.1),
+            retry_after: Duration::from_secs(times.2),
             overload_policy,
             users: own
                 .into_iter()
