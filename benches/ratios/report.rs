@@ -53,6 +53,10 @@ impl Table {
         }
     }
 
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
     pub(crate) fn add(&mut self, nanos: Vec<f64>) {
         self.rounds.push(nanos);
     }
