@@ -522,10 +522,13 @@ fn evict_oldest<K: UserKey>(work: &mut Work<K>, fill: Fill, passed_over: &mut us
         user: false,
         global: true,
     };
-    if work.withdraw(&victim, Outcome::evicted(Level::Global, fill), inherit) {
-        Evicted::One
-    } else {
-        *passed_over += 1;
-        Evicted::Retry
+    match work.withdraw(&victim, Outcome::evicted(Level::Global, fill), inherit) {
+        Some(Spent::Used | Spent::Lapsed) => Evicted::One,
+        // It went by itself, and took its places with it.
+        Some(Spent::Unpaid) => Evicted::Retry,
+        None => {
+            *passed_over += 1;
+            Evicted::Retry
+        }
     }
 }

@@ -430,20 +430,19 @@ impl<K: UserKey> Work<K> {
             .remove((waiter.deadline, waiter.number));
     }
 
-    /// Takes a waiter out of the middle: the unit first, the cell second (D2). False if it was claimed meanwhile.
+    /// Takes a waiter out of the middle: the unit first, the cell second (D2). What became of it, with its places;
+    /// none if it was claimed meanwhile.
     pub(crate) fn withdraw(
         &mut self,
         waiter: &Arc<Waiter<K>>,
         outcome: Outcome,
         inherit: Inherit,
-    ) -> bool {
+    ) -> Option<Spent> {
         // The guard is older than this look, so the cell's segment stays even if the waiter is told right after.
         if waiter.state() != State::Pending {
-            return false;
+            return None;
         }
-        let Some(position) = waiter.cell.get() else {
-            return false;
-        };
+        let position = waiter.cell.get()?;
         let user = &waiter.user;
         let paid = user.word.take_unit();
         if !user
@@ -453,14 +452,14 @@ impl<K: UserKey> Work<K> {
             if paid {
                 self.return_unit(user);
             }
-            return false;
+            return None;
         }
-        self.tell(waiter, waiter.occupant(), outcome, inherit);
+        let told = self.tell(waiter, waiter.occupant(), outcome, inherit);
         user.line().leave(position, paid, &self.guard);
         // SAFETY: the count of the cell, which is ours with the cell.
         unsafe { self.guard.retire_arc(Arc::as_ptr(waiter)) };
         self.leave_if_unready(user);
-        true
+        Some(told)
     }
 
     /// A unit that was not used after all goes back, as if just counted.
@@ -589,7 +588,9 @@ impl<K: UserKey> Work<K> {
         loop {
             match waiter.state() {
                 State::Pending => {
-                    if self.withdraw(waiter, Outcome::TIMED_OUT, Inherit::NOTHING)
+                    if self
+                        .withdraw(waiter, Outcome::TIMED_OUT, Inherit::NOTHING)
+                        .is_some()
                         || waiter.expire()
                     {
                         return;
@@ -613,7 +614,10 @@ impl<K: UserKey> Work<K> {
         loop {
             match waiter.state() {
                 State::Pending => {
-                    if self.withdraw(waiter, Outcome::ABANDONED, Inherit::NOTHING) {
+                    if self
+                        .withdraw(waiter, Outcome::ABANDONED, Inherit::NOTHING)
+                        .is_some()
+                    {
                         break;
                     }
                     if let Some(waker) = waiter.abandon() {

@@ -262,6 +262,35 @@ fn evicting_somebody_who_is_still_arriving_takes_over_his_place() {
     });
 }
 
+/// D3: an owner who goes while he is evicted takes his places with him; the newcomer does not take them over as well.
+#[test]
+fn who_goes_while_he_is_evicted_leaves_his_place_once() {
+    explore(|| {
+        let scene = scene_with(LimitConfig {
+            max_concurrent_per_user: 1,
+            max_concurrent_global: 1,
+            max_queue_size_global: 1,
+            overload_policy: OverloadPolicy::DropOldest,
+            ..LimitConfig::default()
+        });
+        let held = scene.user(3).try_acquire().expect("a slot");
+        let oldest = scene.place(1);
+        let bob = scene.user(2);
+        let goes = thread::spawn(move || drop(oldest));
+        let newcomer = bob.check_limits();
+        goes.join().expect("no panic");
+        let waiting = scene.limiter.core().gate().places().fill().waiting;
+        assert_eq!(
+            waiting,
+            u32::from(newcomer.is_ok()),
+            "places of those who wait"
+        );
+        drop(newcomer);
+        drop(held);
+        scene.at_rest();
+    });
+}
+
 /// W1: a limit that grows wakes whom it can, whatever is released meanwhile.
 #[test]
 fn growing_a_limit_while_releasing_wakes_everybody_it_can() {
