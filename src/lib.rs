@@ -111,6 +111,10 @@ mod policy;
 pub mod spec;
 mod sync;
 
+/// For the fuzz targets; see there.
+#[cfg(feature = "spec")]
+#[doc(hidden)]
+pub use crate::core::line::script::run as line_script;
 pub use clock::FakeClock;
 pub use config::{
     ConfigError, ConfigFault, LimitConfig, LimitConfigBuilder, MAX_COUNT, MAX_IDLE_USERS, MAX_WAIT,

@@ -41,6 +41,10 @@ use std::ptr;
 
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Guard, Ordering, RetiredAt};
 
+#[cfg(feature = "spec")]
+#[path = "line_script.rs"]
+pub(crate) mod script;
+
 /// Cells in a segment.
 #[cfg(not(admit_loom))]
 const CELLS: usize = 16;
