@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::mem::ManuallyDrop;
 
 use super::{CELLS, Line, Message, Occupant, Position, Segment, Served};
 use crate::sync::{Guard, Ordering, pin};
@@ -93,7 +94,8 @@ struct Leaver {
 
 /// The line and the queue it has to look like.
 struct Both {
-    line: Line,
+    /// A failed assertion leaves it: a line that ends does not like to have people in it.
+    line: ManuallyDrop<Line>,
     /// Units in the word: those counted, less those whom somebody serves or who took their own back.
     word: usize,
     /// Units in somebody's hand.
@@ -118,7 +120,7 @@ struct Both {
 impl Both {
     fn new() -> Self {
         Self {
-            line: Line::new(),
+            line: ManuallyDrop::new(Line::new()),
             word: 0,
             hand: 0,
             counted: 0,
@@ -387,6 +389,7 @@ impl Both {
         self.scan(0, &guard);
         let segments = self.segments(&guard);
         assert!(segments <= WITHOUT_A_CELL, "{segments} segments for nobody");
+        drop(ManuallyDrop::into_inner(self.line));
     }
 }
 
