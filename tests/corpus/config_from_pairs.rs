@@ -95,6 +95,10 @@ fn check_value(name: &str, value: &str, config: &LimitConfig) {
         assert!((read - expected).abs() <= 1e-8, "{name}: {value} is {read}");
         let is_zero = value.bytes().all(|byte| matches!(byte, b'0' | b'.'));
         assert_eq!(read == 0.0, is_zero, "{value} does not vanish");
+        let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
+        let is_a_year = whole.trim_start_matches('0') == MAX_WAIT.as_secs().to_string();
+        let is_more = decimals.bytes().any(|digit| digit != b'0');
+        assert!(!(is_a_year && is_more), "{value} is more than a year");
     } else if name == "LIMITS_ENABLED" {
         let is_on = ["true", "1", "yes", "on"].contains(&&*value.to_ascii_lowercase());
         assert_eq!(*read, is_on.to_string());
