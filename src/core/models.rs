@@ -364,22 +364,33 @@ fn blocking_a_user_while_he_arrives_leaves_nobody_waiting() {
 /// M1: a user who is forgotten while he arrives is charged in one entry only.
 #[test]
 fn forgetting_an_idle_user_while_he_arrives_counts_him_once() {
-    explore(|| {
-        let scene = scene(1, 2);
-        let ada = scene.user(1);
-        let limiter = scene.limiter.clone();
-        let sweeps = thread::spawn(move || limiter.cleanup());
-        let one = ada.try_acquire();
-        let held = usize::from(one.is_ok());
-        assert_eq!(held, 1, "nobody else is there");
-        sweeps.join().expect("no panic");
-        // By name and by handle it is the same user, whose only slot is taken.
-        assert!(scene.limiter.try_acquire(&1).is_err());
-        assert!(scene.user(1).try_acquire().is_err());
-        drop(one);
-        drop(scene.limiter.try_acquire(&1).expect("free again"));
-        scene.at_rest();
-    });
+    explore(|| forgotten_while_he_arrives(false));
+}
+
+/// M1: the same when the sweep has marked him, which takes his arrival the long way.
+#[test]
+fn forgetting_a_marked_user_while_he_arrives_counts_him_once() {
+    explore(|| forgotten_while_he_arrives(true));
+}
+
+fn forgotten_while_he_arrives(is_marked: bool) {
+    let scene = scene(1, 2);
+    let ada = scene.user(1);
+    if is_marked {
+        scene.clock.advance(std::time::Duration::from_secs(1));
+    }
+    let limiter = scene.limiter.clone();
+    let sweeps = thread::spawn(move || limiter.cleanup());
+    let one = ada.try_acquire();
+    let held = usize::from(one.is_ok());
+    assert_eq!(held, 1, "nobody else is there");
+    sweeps.join().expect("no panic");
+    // By name and by handle it is the same user, whose only slot is taken.
+    assert!(scene.limiter.try_acquire(&1).is_err());
+    assert!(scene.user(1).try_acquire().is_err());
+    drop(one);
+    drop(scene.limiter.try_acquire(&1).expect("free again"));
+    scene.at_rest();
 }
 
 /// M1: a user whose only unit is for a moment in the hand of a deadline is not forgotten while somebody waits for him.
