@@ -405,3 +405,30 @@ fn a_newcomer_gets_in_where_no_idle_user_may_be_remembered() -> Fallible {
     nothing_is_left(&limiter);
     Ok(())
 }
+
+#[test]
+fn a_rule_that_panics_leaves_no_reload_half_done() -> Fallible {
+    let limiter = Limiter::new(config(1, 0, 100, 500))?;
+    let names: Vec<String> = (0..50).map(|number| format!("user-{number}")).collect();
+    for name in &names {
+        drop(limiter.try_acquire(name.as_str())?);
+    }
+    let panicky = LimitConfig {
+        users_by: Some(admit::UserRule::new(|user: &String| {
+            assert!(user != "user-7", "the rule does not like this one");
+            None
+        })),
+        ..config(2, 0, 100, 500)
+    };
+    let reload = std::panic::AssertUnwindSafe(|| limiter.reload(panicky.clone()));
+    assert!(std::panic::catch_unwind(reload).is_err());
+    for name in &names {
+        let both = (
+            limiter.try_acquire(name.as_str())?,
+            limiter.try_acquire(name.as_str())?,
+        );
+        drop(both);
+    }
+    assert_eq!(limiter.config().max_concurrent_per_user, 2);
+    Ok(())
+}
